@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declared checks: what must be true of a restored backup, parsed once and judged purely.
+
+A check compares what an engine observed with what was declared. ``expect: source`` demands what was observed in
+the very snapshot that the backup holds (the manifest's ``observed``).
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ._durations import human_duration, parse_duration
+from ._errors import InputError
+from ._records import CheckResult
+
+SOURCE = "source"
+_COMPARISON = re.compile(r"\A(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\Z")
+_OPERATORS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
+_KINDS = {
+    "table": ({"rows"}, {"newest", "within"}),
+    "sql": ({"name", "expect"},),
+    "extension": (set(),),
+    "role": (set(),),
+    "keys": ({"expect"},),
+    "file": (set(),),
+}
+_OF_ENGINE = {
+    "postgresql": ("table", "sql", "extension", "role"),
+    "sqlite": ("table", "sql"),
+    "redis": ("keys",),
+    "files": ("file",),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One declared check. ``kind``: rows, newest, sql, extension, role, keys (a glob pattern), file."""
+
+    kind: str
+    subject: str
+    expected: Any = None
+    query: str | None = None
+    column: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As the records call it, e.g. ``table_rows:conversations``."""
+        if self.kind == "newest":
+            return f"freshness:{self.subject}.{self.column}"
+        return f"{'table_rows' if self.kind == 'rows' else self.kind}:{self.subject}"
+
+    @property
+    def observable(self) -> bool:
+        """Whether the value belongs in the manifest: it can be demanded equal later."""
+        return self.kind in ("rows", "sql", "keys")
+
+    def judge(self, observed: Any, source: Mapping[str, Any], consistent_at: datetime) -> CheckResult:
+        """The verdict. ``observed``: a number, a value, a datetime (newest) or a bool (presence)."""
+        if self.kind == "newest":
+            return self._judge_age(observed, consistent_at)
+        if self.kind in ("extension", "role", "file"):
+            return CheckResult(self.name, "present", "present" if observed else "absent", bool(observed))
+        if self.expected == SOURCE:
+            if self.name not in source:
+                return CheckResult(self.name, "as in the source", observed, False)
+            return CheckResult(self.name, source[self.name], observed, _same(observed, source[self.name]))
+        return CheckResult(self.name, self.expected, observed, _meets(observed, self.expected))
+
+    def _judge_age(self, newest: datetime | None, consistent_at: datetime) -> CheckResult:
+        expected = f"newest row at most {self.expected} before the backup"
+        if newest is None:
+            return CheckResult(self.name, expected, "no row", False)
+        age = (consistent_at - newest).total_seconds()
+        limit = parse_duration("within", self.expected).total_seconds()
+        return CheckResult(self.name, expected, human_duration(max(age, 0.0)), age <= limit)
+
+
+def _same(left: Any, right: Any) -> bool:
+    return bool(left == right) or str(left) == str(right)
+
+
+def _meets(observed: Any, expected: Any) -> bool:
+    match = _COMPARISON.match(expected) if isinstance(expected, str) else None
+    if match is None:
+        return _same(observed, expected)
+    try:
+        return bool(_OPERATORS[match[1]](float(observed), float(match[2])))
+    except (TypeError, ValueError):
+        return False
+
+
+def _kind(variable: str, declared: Mapping[str, Any], engine: str) -> str:
+    kinds = [kind for kind in _OF_ENGINE[engine] if declared.get(kind) is not None]
+    if len(kinds) != 1:
+        raise InputError(
+            f"{variable} is {dict(declared)!r}, but a check of engine {engine} names exactly one of {', '.join(_OF_ENGINE[engine])}."
+        )
+    kind = kinds[0]
+    given = {key for key, value in declared.items() if value is not None} - {kind}
+    if given not in _KINDS[kind]:
+        wanted = " or ".join(", ".join(sorted(keys)) or "nothing else" for keys in _KINDS[kind])
+        raise InputError(
+            f"{variable} has {', '.join(sorted(given)) or 'nothing'} beside {kind}: a {kind} check takes {wanted}."
+        )
+    return kind
+
+
+def parse_checks(variable: str, declared: Sequence[Mapping[str, Any]] | None, engine: str) -> tuple[Check, ...]:
+    """The declared checks of one database.
+
+    ``{table: t, rows: ">=1"}``, ``{table: t, newest: column, within: 24h}``, ``{sql: query, name: n, expect: v}``,
+    ``{extension: e}``, ``{role: r}``, ``{keys: "guardrail:*", expect: ">=1"}``, ``{file: path}``;
+    ``rows`` and ``expect`` take a value, a comparison such as ``>=1``, or ``source``.
+    """
+    checks: list[Check] = []
+    for number, entry in enumerate(declared or []):
+        where = f"{variable}[{number}]"
+        kind = _kind(where, entry, engine)
+        subject = str(entry[kind])
+        if kind == "sql":
+            checks.append(Check("sql", str(entry["name"]), entry["expect"], query=subject))
+        elif kind == "table" and entry.get("newest") is not None:
+            parse_duration(f"{where}.within", entry["within"])
+            checks.append(Check("newest", subject, str(entry["within"]), column=str(entry["newest"])))
+        else:
+            expected = entry.get("rows" if kind == "table" else "expect")
+            checks.append(Check("rows" if kind == "table" else kind, subject, expected))
+    names = [check.name for check in checks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{variable} declares {name} twice: keep one.")
+    return tuple(checks)

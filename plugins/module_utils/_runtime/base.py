@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WHERE a command runs: the contract between an engine and a place that has processes, files and ports.
+
+``runtime.resolve(service)`` finds the one healthy instance of a service; everything else is asked of
+that instance. Binary, streaming, bounded memory, bounded stderr, no TTY, always time-limited. One suite,
+``tests/contract/test_runtime.py``, holds every implementation to this text.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+Sink = Callable[[bytes], None]
+"""Takes the next bytes of a stream; an exception it raises ends the stream and the program behind it."""
+
+CHUNK = 1 << 20
+"""Bytes handed on at a time: large enough that hashing releases the GIL, small enough to bound memory."""
+
+STDERR_LIMIT = 16 * 1024
+"""Bytes of stderr that are kept: the last ones, where programs say why they gave up."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended by itself, whatever its return code; stdout is bounded by ``limit``."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A stream that ended well: the program returned 0 and these are the bytes it wrote, counted at the source."""
+
+    size: int
+    sha256: str
+
+
+class Instance(ABC):
+    """One running instance of a service. argv is kept exactly; ``env`` may carry secrets and is never shown."""
+
+    name: str
+
+    @abstractmethod
+    def run(
+        self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"", env: Mapping[str, str] | None = None,
+        limit: int = 1 << 20,
+    ) -> Completed:  # fmt: skip
+        """Run a control command. ``TimedOut`` after ``timeout`` seconds, ``CommandFailed`` if it cannot start
+        or writes more than ``limit`` bytes; a non-zero return code is the caller's to judge."""
+
+    @abstractmethod
+    def stream(
+        self, argv: Sequence[str], sink: Sink, *, timeout: float, stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> Streamed:  # fmt: skip
+        """Run a program and hand its stdout to ``sink``. Success is return code, byte count and digest together;
+        anything else raises ``CommandFailed`` or ``TimedOut`` with the end of stderr, and the program is gone."""
+
+    @abstractmethod
+    def feed(
+        self, argv: Sequence[str], source: Iterable[bytes], *, timeout: float, env: Mapping[str, str] | None = None,
+    ) -> Completed:  # fmt: skip
+        """Run a program with ``source`` as its stdin, however long; as ``run`` otherwise."""
+
+    @abstractmethod
+    def fetch(self, path: str, sink: Sink, *, timeout: float) -> Streamed:
+        """Copy a file out, as it was when it was opened."""
+
+    @abstractmethod
+    def place(self, path: str, source: Iterable[bytes], *, timeout: float, mode: int = 0o600) -> Streamed:
+        """Copy a file in, atomically: ``path`` has the old content or the whole new one."""
+
+    @abstractmethod
+    def endpoint(self, host: str, port: int) -> tuple[str, int]:
+        """Where the module's own process reaches a TCP port of this instance."""
+
+
+class Runtime(ABC):
+    """A platform that has services. ``unsupported`` names the ``Instance`` methods it cannot offer: they raise ``Unsupported``."""
+
+    type: str
+    unsupported: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def resolve(self, service: str) -> Instance:
+        """The one healthy instance of ``service``; ``InputError`` names what there is when there is none, or several."""

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a scheduled job is due: its last success is older than the newest slot of its schedule, in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ._errors import InputError
+from ._require import require
+
+
+def check_schedule(variable: str, expression: object) -> str:
+    """A five-field cron expression, or ``InputError``."""
+    text = str(expression).strip()
+    if len(text.split()) == 5 and require("croniter", "croniter").croniter.is_valid(text):
+        return text
+    raise InputError(
+        f"{variable} is {expression!r}, which is no five-field cron expression: "
+        "write minute, hour, day, month and weekday in UTC, such as '0 2 * * *'."
+    )
+
+
+def newest_slot(expression: str, now: datetime) -> datetime:
+    """The newest moment at or before ``now`` that the schedule names."""
+    slots = require("croniter", "croniter").croniter(expression, now + timedelta(seconds=1))
+    slot: datetime = slots.get_prev(datetime)
+    return slot
+
+
+def next_slot(expression: str, now: datetime) -> datetime:
+    """The first moment after ``now`` that the schedule names."""
+    slot: datetime = require("croniter", "croniter").croniter(expression, now).get_next(datetime)
+    return slot
+
+
+def due_since(expression: str, last_success: datetime | None, now: datetime) -> datetime | None:
+    """The slot that the job is due for, or ``None`` while its last success serves the newest slot."""
+    slot = newest_slot(expression, now)
+    return slot if last_success is None or last_success < slot else None
