@@ -263,6 +263,31 @@ def _artefact(record: Mapping[str, Any]) -> Artefact:
     )  # fmt: skip
 
 
+def _manifest(record: Mapping[str, Any], where: str) -> Manifest:
+    try:
+        return Manifest(
+            id=record["id"],
+            scope=Scope(record["system"], record["engine"], record["database"]),
+            label=str(record["label"]),
+            started_at=parse_time(record["started_at"]),
+            finished_at=parse_time(record["finished_at"]),
+            consistent_at=parse_time(record.get("consistent_at", record["started_at"])),
+            server_version=str(record.get("server_version", "")),
+            tool=str(record.get("tool", "")),
+            artefacts=tuple(_artefact(artefact) for artefact in record["artefacts"]),
+            observed={entry["name"]: entry["value"] for entry in record.get("observed", [])},
+            source=dict(record.get("source", {})),
+            producer=dict(record.get("producer", {})),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        raise Unreadable(f"{where} is not a manifest of format {FORMAT} ({error!r}).") from None
+
+
+def manifest_from(variable: str, record: Mapping[str, Any]) -> Manifest:
+    """The manifest that another module returned."""
+    return _manifest(record, variable)
+
+
 def parse_manifest(data: bytes, path: str) -> Manifest:
     """The manifest found in the backup directory ``path`` (``system/engine/database/id``).
 
@@ -270,19 +295,7 @@ def parse_manifest(data: bytes, path: str) -> Manifest:
     """
     where = f"{path}/{MANIFEST}"
     record = _load(data, where, versioned=True)
-    try:
-        manifest = Manifest(
-            id=record["id"], scope=Scope(record["system"], record["engine"], record["database"]),
-            label=str(record["label"]),
-            started_at=parse_time(record["started_at"]), finished_at=parse_time(record["finished_at"]),
-            consistent_at=parse_time(record.get("consistent_at", record["started_at"])),
-            server_version=str(record.get("server_version", "")), tool=str(record.get("tool", "")),
-            artefacts=tuple(_artefact(artefact) for artefact in record["artefacts"]),
-            observed={entry["name"]: entry["value"] for entry in record.get("observed", [])},
-            source=dict(record.get("source", {})), producer=dict(record.get("producer", {})),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-        raise Unreadable(f"{where} is not a manifest of format {FORMAT} ({error!r}).") from None
+    manifest = _manifest(record, where)
     if manifest.path != path:
         raise Unreadable(f"{where} says it is {manifest.path}; path and content disagree.")
     return manifest

@@ -65,6 +65,7 @@ class Instance(ABC):
     @abstractmethod
     def feed(
         self, argv: Sequence[str], source: Iterable[bytes], *, timeout: float, env: Mapping[str, str] | None = None,
+        limit: int = 1 << 20,
     ) -> Completed:  # fmt: skip
         """Run a program with ``source`` as its stdin, however long; as ``run`` otherwise."""
 

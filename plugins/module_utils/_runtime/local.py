@@ -56,7 +56,7 @@ class _Feeder(threading.Thread):
             stdin.close()
         except BrokenPipeError:
             pass  # the program stopped reading: its return code says whether that was right
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+        except BaseException as error: # handed to the caller's thread, which raises it
             self.error = error
             _kill(self._process)
         finally:
@@ -172,8 +172,9 @@ class LocalInstance(Instance):
 
     def feed(
         self, argv: Sequence[str], source: Iterable[bytes], *, timeout: float, env: Mapping[str, str] | None = None,
+        limit: int = 1 << 20,
     ) -> Completed:  # fmt: skip
-        return self._collect(argv, source, env, timeout, 1 << 20)
+        return self._collect(argv, source, env, timeout, limit)
 
     def _collect(
         self, argv: Sequence[str], source: Iterable[bytes], env: Mapping[str, str] | None, timeout: float, limit: int

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes whose objects cannot be read or copied without a restore request first."""
@@ -111,6 +112,6 @@ class Store(ABC):
         """Bytes that can still be written, ``None`` where there is no such bound."""
 
     @abstractmethod
-    def sweep(self, prefix: str) -> list[str]:
-        """Remove what killed uploads left under ``prefix`` outside any listing (multipart uploads, partial files older
-        than a day); returns what was removed."""
+    def sweep(self, prefix: str, older_than: timedelta = timedelta(days=1)) -> list[str]:
+        """Remove what killed uploads left under ``prefix`` outside any listing (multipart uploads, partial files)
+        and not touched for ``older_than``; returns what was removed."""

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs tiers of the test suite in order; closes with a table of results, times and what was not run and why.
+
+usage: tiers.py TIER...    with LAB=required, what could not run here has failed
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from lint import lint
+from outcome import Outcome
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / ".cache" / "tiers"
+PYTEST_RAN = (0, 1)  # all passed, some failed; anything else, "no tests collected" among it, is no run at all
+
+
+def pytest_tier(name: str) -> Outcome:
+    """The tests in tests/``name``, on all cores, one file's tests in one worker: they share its servers."""
+    report = REPORTS / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "pytest", f"tests/{name}", "-n", "auto", "--dist", "loadfile", f"--junitxml={report}"]
+    ended = subprocess.run(argv, cwd=ROOT, check=False)
+    outcome = counted(ET.parse(report)) if report.exists() else Outcome()
+    if ended.returncode not in PYTEST_RAN:
+        outcome.failed += 1
+    return outcome
+
+
+def counted(report: ET.ElementTree) -> Outcome:
+    outcome = Outcome()
+    for case in report.iter("testcase"):
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        elif skipped is None:
+            outcome.passed += 1
+        else:
+            outcome.skipped += 1
+            reason = skipped.get("message", "")
+            if reason.startswith("NOT RUN"):
+                outcome.not_run.append(f"{case.get('name')}: {reason.removeprefix('NOT RUN').lstrip(': ')}")
+    return outcome
+
+
+def labs() -> Outcome:
+    """Every Molecule scenario, one after the other."""
+    outcome = Outcome()
+    for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
+        ended = subprocess.run(["molecule", "test", "--scenario-name", scenario], cwd=ROOT, check=False)
+        outcome.passed += ended.returncode == 0
+        outcome.failed += ended.returncode != 0
+    return outcome
+
+
+def demo() -> Outcome:
+    """`make demo` from nothing, and again: the second run finds nothing due."""
+    outcome = Outcome()
+    for target in ("demo-clean", "demo", "demo", "demo-clean"):
+        ended = subprocess.run(["make", target], cwd=ROOT, check=False)
+        outcome.passed += ended.returncode == 0
+        outcome.failed += ended.returncode != 0
+    return outcome
+
+
+TIERS = {
+    "unit": lambda: pytest_tier("unit"),
+    "contract": lambda: pytest_tier("contract"),
+    "integration": lambda: pytest_tier("integration"),
+    "lint": lint,
+    "labs": labs,
+    "demo": demo,
+}
+
+
+def main(names: list[str]) -> int:
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    total, rows = Outcome(), []
+    for name in names:
+        print(f"\n=== {name}", flush=True)
+        started = time.monotonic()
+        outcome = TIERS[name]()
+        if os.environ.get("LAB") == "required":
+            outcome.require()
+        rows.append((name, outcome, time.monotonic() - started))
+        total.passed += outcome.passed
+        total.failed += outcome.failed
+        total.skipped += outcome.skipped
+
+    print(f"\n{'tier':<14}{'result':<10}{'seconds':>8}  tests")
+    for name, outcome, seconds in rows:
+        print(f"{name:<14}{outcome.verdict:<10}{seconds:>8.1f}  {outcome}")
+    for name, outcome, _ in rows:
+        for line in outcome.not_run:
+            print(f"NOT RUN  {name}: {line}")
+    print(f"\n{total}", flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+# Everything a person does here is one word: `make demo`, `make test`, `make lint`, `make bench`.
+# PYTHON=3.11 does it in a second environment, .venv-3.11, with the newest Ansible that Python can have.
+# LAB=required makes a test that could not run a failure.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv$(PYTHON:%=-%)
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export LAB
+
+EACH := unit contract integration lint labs
+TIERS := $(EACH)
+DEMO := ansible-playbook -i inventories/demo playbooks/demo.yml
+
+.PHONY: help
+help:
+	@echo "make demo        real servers on this machine, backed up, pruned and verified; again: nothing due"
+	@echo "make demo-stop   stop the demo's servers (demo-clean: and delete its data)"
+	@echo "make test        every tier, $(EACH); or one of them by its name"
+	@echo "make bench       the speed figures of docs/benchmarks.md"
+	@echo "make lock        pin requirements-dev.in again (UPGRADE=1: at newer versions)"
+	@echo "make clean       delete what make made, the demo's data excepted"
+
+.PHONY: venv
+venv: $(READY)
+
+$(READY): requirements-dev.lock .ci/uv.lock
+	python=$$(.ci/find-python $(PYTHON)) && "$$python" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/uv.lock
+	$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(VENV)/bin/python requirements-dev.lock .ci/uv.lock
+	touch $@
+
+.PHONY: demo demo-stop demo-clean
+demo: $(READY)
+	@$(DEMO)
+demo-stop: $(READY)
+	@$(DEMO) --tags stop
+demo-clean: $(READY)
+	@$(DEMO) --tags clean
+
+.PHONY: test $(EACH)
+test: $(READY)
+	@$(VENV)/bin/python .ci/tiers.py $(TIERS)
+$(EACH): $(READY)
+	@$(VENV)/bin/python .ci/tiers.py $@
+
+.PHONY: bench
+bench: $(READY)
+	@$(VENV)/bin/python benchmarks/run.py
+
+.PHONY: lock
+lock: $(READY)
+	cd .ci && UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) uv.in -o uv.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) requirements-dev.in -o requirements-dev.lock
+
+.PHONY: clean
+clean:
+	rm -rf .venv .venv-3.11 .venv-3.12 .venv-3.13 .cache .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache *.tar.gz

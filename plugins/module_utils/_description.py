@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From an inventory's description to the objects that do the work; everything is checked before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ._cipher import Decryptor, Encryptor, decryptor, encryptor
+from ._durations import parse_duration
+from ._engine.base import Engine
+from ._errors import InputError
+from ._policy import Policy, parse_policy
+from ._records import Scope, check_name
+from ._runtime.base import Runtime
+from ._runtime.local import LocalRuntime
+from ._schedule import check_schedule
+from ._store.base import Store
+from ._store.declared import store_of
+
+
+def runtime_of(declared: Mapping[str, Any]) -> Runtime:
+    """The platform a system's services run on."""
+    if declared.get("type") != "local":
+        raise InputError(f"runtime.type is {declared.get('type')!r}, this release runs commands on: local.")
+    return LocalRuntime()
+
+
+def engine_of(variable: str, database: Mapping[str, Any], runtime: Runtime) -> Engine:
+    """The engine of one database; only the one that is needed is imported."""
+    instance = runtime.resolve(database.get("service") or "")
+    name = database["engine"]
+    if name == "postgresql":
+        from ._engine.postgresql import PostgresqlEngine
+
+        return PostgresqlEngine.declared(variable, database, instance)
+    if name == "redis":
+        from ._engine.redis import RedisEngine
+
+        return RedisEngine.declared(variable, database, instance)
+    if name == "sqlite":
+        from ._engine.sqlite import SqliteEngine
+
+        return SqliteEngine.declared(variable, database, instance)
+    from ._engine.files import FilesEngine
+
+    return FilesEngine.declared(variable, database, instance)
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Recovery objectives: how much may be lost (RPO) and how long recovery may take (RTO)."""
+
+    rpo: timedelta | None
+    rto: timedelta | None
+
+
+def objectives_of(variable: str, database: Mapping[str, Any]) -> Objectives:
+    rpo, rto = database.get("rpo"), database.get("rto")
+    return Objectives(
+        parse_duration(f"{variable}.rpo", rpo) if rpo else None,
+        parse_duration(f"{variable}.rto", rto) if rto else None,
+    )
+
+
+def scope_of(variable: str, system: str, database: Mapping[str, Any]) -> Scope:
+    """The scope that a database's backups live in."""
+    return Scope(
+        check_name("system", system), str(database["engine"]), check_name(f"{variable}.name", database["name"])
+    )
+
+
+def stores_of(declared: Sequence[Mapping[str, Any]]) -> list[Store]:
+    """The stores, the primary first; the same store twice would be counted twice, so it is refused."""
+    if not declared:
+        raise InputError("stores is empty: name at least one store.")
+    stores = [store_of(f"stores[{number}]", entry) for number, entry in enumerate(declared)]
+    labels = [store.label for store in stores]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"stores names {label} twice: keep one.")
+    return stores
+
+
+def policy_of(
+    params: Mapping[str, Any], store: Mapping[str, Any] | None = None, database: Mapping[str, Any] | None = None
+) -> Policy:
+    """The policy for a database in a store: the store's own rules before the database's before the system's."""
+    owners = {"store.policy": store, "database.policy": database, "policy": params}
+    declared = {variable: owner["policy"] for variable, owner in owners.items() if owner and owner.get("policy") is not None}
+    variable, rules = next(iter(declared.items()), ("policy", None))
+    return parse_policy(
+        rules,
+        keep_last_good=params["keep_last_good"],
+        keep_labelled=params["keep_labelled"],
+        max_delete=params["max_delete"],
+        variable=variable,
+    )
+
+
+def schedule_of(variable: str, declared: Any) -> str | None:
+    """A schedule, where one is declared."""
+    return check_schedule(variable, declared) if declared else None
+
+
+def encryptor_of(variable: str, database: Mapping[str, Any]) -> Encryptor | None:
+    """Who the backups are sealed to. Files hold secrets, so they go unsealed only when that is asked for in so many words."""
+    recipients = database.get("recipients") or []
+    if recipients:
+        return encryptor(recipients, f"{variable}.recipients")
+    if database["engine"] == "files" and not database.get("plaintext"):
+        raise InputError(
+            f"{variable}.recipients is empty, so {database['name']} would be stored readable by anybody with the store: "
+            "name an OpenPGP recipient, or set plaintext to true if that is meant."
+        )
+    return None
+
+
+def decryptor_of(variable: str, key: str | None) -> Decryptor | None:
+    """What opens encrypted backups on this host, if anything: a key file, or the keyring of gpg."""
+    if not key:
+        return None
+    if key != "keyring" and not os.path.isfile(key):
+        raise InputError(f"{variable} is {key!r}, where there is no file: give a secret key's path, or keyring.")
+    return decryptor(None if key == "keyring" else key)

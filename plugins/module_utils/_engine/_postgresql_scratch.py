@@ -1,0 +1,166 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scratch databases: in a throw-away server of our own, or under a name of our own in a server that was named."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from .. import _server
+from .._errors import EngineError, InputError, RunbookError
+from .._require import require
+from ._postgresql_connection import Session, StatementFailed, Target, session
+from .base import Place
+
+APPLICATION = "runbook.ops verification"
+
+_LEFTOVER = re.compile(r"\Arunbook_verify_[a-z0-9_]{1,40}_[0-9a-f]{8}\Z")
+_IN_USE = 0x72756E76
+"""``runv``: with the name's hash, the advisory lock that a scratch database's run holds as long as it lives."""
+
+_DROP_SECONDS = 300.0
+
+_AS_TEXT = (
+    "ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
+    "ENCODING 'UTF8' LC_CTYPE 'C.UTF-8'",
+    "ENCODING 'UTF8'",
+)
+"""From the best down: letters beyond ASCII are letters to checks and constraints where the server (17, or the host) can."""
+
+_AS_BYTES = ("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'",)
+"""A database that never looked at its bytes may hold some that are no text in any encoding."""
+
+_SERVER_SETTINGS = {**_server.FAST_POSTGRES, "max_connections": "40", "timezone": "UTC"}
+
+
+@dataclass(frozen=True)
+class ScratchDatabase(Place):
+    """An empty database to restore into. ``private``: the whole server is ours, so roles may be made in it."""
+
+    server_version: str
+    server_major: int
+    target: Target
+    directory: str
+    private: bool
+
+    def require_extensions(self, wanted: Sequence[str]) -> None:
+        """``EngineError`` names the extensions that a restore would need and this server lacks."""
+        with session(self.target, APPLICATION) as opened:
+            available = {name for (name,) in opened.rows("SELECT name FROM pg_available_extensions")}
+        missing = sorted(set(wanted) - available)
+        if missing:
+            raise EngineError(
+                f"The backup needs the extension{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which the scratch "
+                f"server (PostgreSQL {self.server_version}) lacks: install them for it, or name a scratch server that has them."
+            )
+
+
+@contextmanager
+def throw_away(
+    directory: str, *, bin_dir: str | None, run_as: str | None, backup_id: str, encoding: str
+) -> Iterator[ScratchDatabase]:
+    """A server that lives inside ``directory`` for as long as the context, and no longer than this process."""
+    # No role of a backup has this name, so all of them can be created beside it.
+    owner = Target(_server.LOOPBACK, 0, f"runbook_{secrets.token_hex(8)}", secrets.token_urlsafe(24), "postgres")
+    account = _server.account(run_as)
+    programs = server_programs(bin_dir)
+    home = _server.give(os.path.join(directory, "server"), account)
+    data_dir = os.path.join(home, "data")
+    try:
+        _server.initdb(programs, data_dir, account=account, user=owner.user, password=owner.password or "", timeout=120)
+        server = _server.start_postgres(
+            programs, data_dir, account=account, settings=_SERVER_SETTINGS,
+            stderr_path=os.path.join(home, "server.log"),
+        )  # fmt: skip
+        try:
+            with session(replace(owner, port=server.port), APPLICATION) as opened:
+                name = _database_name(backup_id)
+                _create(opened, name, _AS_BYTES if encoding == "SQL_ASCII" else _AS_TEXT)
+                place = _place(opened, name, directory, private=True)
+            yield place
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def named(target: Target, directory: str, *, backup_id: str, encoding: str) -> Iterator[ScratchDatabase]:
+    """A database of its own in a server that somebody else runs; what killed runs left there is dropped first."""
+    with session(target, APPLICATION) as opened:
+        _drop_leftovers(opened)
+        name = _database_name(backup_id)
+        _claim(opened, name)
+        try:
+            _create(opened, name, _AS_BYTES if encoding == "SQL_ASCII" else ("ENCODING 'UTF8'", *_AS_TEXT))
+            yield _place(opened, name, directory, private=False)
+        except BaseException:
+            with suppress(RunbookError):  # what went wrong first is what the operator must read
+                _drop(opened, name)
+            raise
+        _drop(opened, name)
+
+
+def server_programs(bin_dir: str | None) -> str:
+    """The directory that has ``postgres`` and ``initdb``: ``bin_dir``, else PATH, else where Debian puts them."""
+    on_path = shutil.which("postgres")
+    debian = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: float(path.split("/")[-2]), reverse=True)
+    candidates = [bin_dir] if bin_dir else [*([os.path.dirname(on_path)] if on_path else []), *debian]
+    for candidate in candidates:
+        if all(os.access(os.path.join(candidate, program), os.X_OK) for program in ("postgres", "initdb")):
+            return candidate
+    raise InputError(
+        f"bin_dir is {bin_dir!r}, where PostgreSQL's server programs (postgres, initdb) are not found: set bin_dir to a "
+        "directory that has them, or name a scratch server to restore into."
+    )
+
+
+def _database_name(backup_id: str) -> str:
+    return f"runbook_verify_{re.sub('[^a-z0-9_]', '_', backup_id.lower())[:40]}_{secrets.token_hex(4)}"
+
+
+def _place(opened: Session, name: str, directory: str, *, private: bool) -> ScratchDatabase:
+    return ScratchDatabase(
+        opened.server_version, opened.server_major, replace(opened.target, database=name), directory, private
+    )
+
+
+def _create(opened: Session, name: str, options: Sequence[str]) -> None:
+    """With the first of the options that this server knows."""
+    for number, option in enumerate(options, start=1):
+        try:
+            opened.rows(f"CREATE DATABASE {_quoted(name)} TEMPLATE template0 {option}", seconds=_DROP_SECONDS)
+        except StatementFailed:
+            if number == len(options):
+                raise
+        else:
+            return
+
+
+def _claim(opened: Session, name: str) -> bool:
+    """Before the database is made, so that it is never without its run's lock while the run lives."""
+    return bool(opened.value("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_IN_USE, name]))
+
+
+def _drop_leftovers(opened: Session) -> None:
+    for (name,) in opened.rows("SELECT datname FROM pg_database WHERE starts_with(datname, 'runbook_verify_')"):
+        if _LEFTOVER.match(name) and _claim(opened, name):
+            _drop(opened, name)
+
+
+def _drop(opened: Session, name: str) -> None:
+    opened.rows(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)", seconds=_DROP_SECONDS)
+    opened.rows("SELECT pg_advisory_unlock(%s, hashtext(%s))", [_IN_USE, name])
+
+
+def _quoted(name: str) -> str:
+    quoted: str = require("psycopg.sql", "psycopg[binary]").Identifier(name).as_string(None)
+    return quoted

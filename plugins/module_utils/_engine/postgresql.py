@@ -1,0 +1,251 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PostgreSQL: dumped from an exported snapshot, restored in parallel into a scratch database."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._checks import Check, parse_checks
+from .._durations import parse_duration
+from .._errors import CommandFailed, Damaged, EngineError, InputError, NoSpace, TimedOut
+from .._records import CheckResult
+from .._runtime.base import Instance, Sink
+from .._runtime.local import LocalInstance
+from .._scratch import require_space
+from ._postgresql_checks import observe
+from ._postgresql_connection import Deadline, StatementFailed, Target, session
+from ._postgresql_contents import (
+    Names,
+    encoding,
+    extensions,
+    has_role,
+    read_through,
+    require_readable,
+    roles,
+    telling,
+)
+from ._postgresql_programs import Programs
+from ._postgresql_scratch import APPLICATION, ScratchDatabase, named, throw_away
+from ._postgresql_session import DumpSession, dump_session
+from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
+
+_RESTORED_FACTOR = 2
+"""A restored database per raw dump: tables take about as much as their text (numbers less, short rows more: each has
+a header of 28 bytes), indexes up to as much again."""
+
+_EMPTY_SERVER = 256 << 20
+"""An empty cluster, its log and the WAL of small changes; bulk loads write none (``wal_level`` is minimal)."""
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class PostgresqlEngine(Engine):
+    """One database of a PostgreSQL server."""
+
+    name = "postgresql"
+
+    instance: Instance
+    target: Target
+    bin_dir: str | None = None
+    checks: tuple[Check, ...] = ()
+    lock_timeout: float = 30.0
+    timeout: float = 14400.0
+    scratch_server: Target | None = None
+    run_as: str | None = None
+
+    @classmethod
+    def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> PostgresqlEngine:
+        """From one entry of ``runbook_databases``."""
+        target = _target(variable, database, str(database.get("name") or ""))
+        if not target.database:
+            raise InputError(f"{variable}.name is empty: give the name of the PostgreSQL database.")
+        return cls(
+            instance=instance,
+            target=target,
+            bin_dir=database.get("bin_dir"),
+            checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
+            lock_timeout=_seconds(variable, database, "lock_timeout", "30s"),
+            timeout=_seconds(variable, database, "timeout", "4h"),
+            scratch_server=_scratch_server(f"{variable}.scratch", database.get("scratch"), target),
+            run_as=database.get("run_as"),
+        )
+
+    @property
+    def _programs(self) -> Programs:
+        return Programs(self.instance, self.bin_dir)
+
+    @property
+    def _restoring(self) -> Programs:
+        """Artefacts are read where this process runs, so what restores them runs here too."""
+        return Programs(LocalInstance(), self.bin_dir)
+
+    def _reached(self) -> Target:
+        host, port = self.instance.endpoint(self.target.host, self.target.port)
+        return replace(self.target, host=host, port=port)
+
+    def preflight(self) -> Facts:
+        with session(self._reached(), "runbook.ops preflight") as opened:
+            tool = self._require_client(opened.server_major, opened.server_version)
+            self._programs.version("pg_dumpall")
+            size, recovering = opened.rows("SELECT pg_database_size(current_database()), pg_is_in_recovery()")[0]
+            return Facts(opened.server_version, tool, size, {"in_recovery": recovering})
+
+    def _require_client(self, major: int, version: str) -> str:
+        server = f"the server's {version} at {self.target.host}:{self.target.port}"
+        return str(self._programs.at_least("pg_dump", major, server))
+
+    def dump(self, open_artefact: OpenArtefact) -> Dump:
+        deadline = Deadline(self.timeout, f"The backup of {self.target}")
+        with dump_session(self._reached(), self.lock_timeout) as source:
+            tool = self._require_client(source.server_major, source.server_version)
+            observed = source.observe(self.checks, deadline)
+            with open_artefact("data.pgc", "pg_custom") as sink:
+                argv = self._programs.dump(self.target, source.snapshot, self.lock_timeout)
+                self._stream(argv, sink, deadline, source)
+            with open_artefact("globals.sql", "sql") as sink:
+                self._stream(self._programs.dump_globals(self.target), sink, deadline, source)
+            return Dump(source.server_version, tool, source.consistent_at, observed)
+
+    def _stream(self, argv: list[str], sink: Sink, deadline: Deadline, source: DumpSession) -> None:
+        try:
+            self.instance.stream(argv, sink, timeout=deadline.left(), env=self.target.environment)
+        except TimedOut:
+            raise TimedOut(
+                f"{os.path.basename(argv[0])} of {self.target} did not finish within the backup's timeout of "
+                f"{self.timeout:g} s{source.blockers()}: see whether the server hangs, or raise timeout."
+            ) from None
+        except CommandFailed as error:
+            raise CommandFailed(f"{str(error).rstrip('.')}{source.blockers()}.") from None
+
+    def check(self, reader: ArtefactReader) -> None:
+        require_readable(self._programs, reader)
+        read_through(self._programs, reader, timeout=self.timeout)
+
+    @contextmanager
+    def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
+        require_readable(self._restoring, reader)
+        raw = sum(artefact.raw_size for artefact in reader.manifest.artefacts)
+        restored = 0 if self.scratch_server else raw * _RESTORED_FACTOR + _EMPTY_SERVER
+        require_space(directory, raw + restored, f"restoring {reader.manifest.path}")
+        wanted = extensions(self._restoring, reader, timeout=self.timeout)
+        about = {"backup_id": reader.manifest.id, "encoding": encoding(self._restoring, reader, timeout=self.timeout)}
+        with (
+            named(self.scratch_server, directory, **about)
+            if self.scratch_server
+            else throw_away(directory, bin_dir=self.bin_dir, run_as=self.run_as, **about)
+        ) as place:
+            place.require_extensions(wanted)
+            yield place
+
+    def restore(self, reader: ArtefactReader, place: Place) -> None:
+        scratch = _ours(place)
+        deadline = Deadline(self.timeout, f"The restore of {reader.manifest.path}")
+        path = os.path.join(scratch.directory, "data.pgc")  # pg_restore's parallel workers each seek in it
+        try:
+            if scratch.private:
+                self._load_roles(reader, scratch)
+            _unpack(reader, path)
+            argv = self._restoring.restore(path, scratch.target, jobs=os.cpu_count() or 1, roles=scratch.private)
+            ended = self._restoring.instance.run(argv, timeout=deadline.left(), env=scratch.target.environment)
+            if ended.returncode != 0:
+                raise _why_not_restored(scratch, ended.stderr)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _load_roles(self, reader: ArtefactReader, scratch: ScratchDatabase) -> None:
+        try:
+            with session(scratch.target, APPLICATION) as opened:
+                opened.rows(roles(reader), seconds=self.timeout)
+        except StatementFailed as error:
+            raise Damaged(f"{Names.of(reader).globals} cannot be restored: {error.said}.") from None
+
+    def verify(self, reader: ArtefactReader, place: Place) -> list[CheckResult]:
+        scratch = _ours(place)
+        deadline = Deadline(self.timeout, f"The verification of {reader.manifest.path}")
+        return [self._verified(check, reader, scratch, deadline) for check in self.checks]
+
+    def _verified(
+        self, check: Check, reader: ArtefactReader, scratch: ScratchDatabase, deadline: Deadline
+    ) -> CheckResult:
+        """A session for each check: no check can spoil the next one's."""
+        manifest = reader.manifest
+        try:
+            if check.kind == "role" and not scratch.private:
+                observed: Any = has_role(reader, check.subject)
+            else:
+                with session(scratch.target, APPLICATION) as opened:
+                    opened.rows("SET default_transaction_read_only = on")
+                    opened.limit_statements(deadline.left())
+                    observed = observe(opened, check, seconds=deadline.left())
+        except StatementFailed as error:
+            expected = "an answer" if check.expected is None else check.expected
+            return CheckResult(check.name, expected, f"error: {error.said}", False)
+        return check.judge(observed, manifest.observed, manifest.consistent_at)
+
+
+def _ours(place: Place) -> ScratchDatabase:
+    if not isinstance(place, ScratchDatabase):
+        raise EngineError(
+            f"{place!r} is no scratch database of PostgreSQL's: restore into the place that scratch() gave."
+        )
+    return place
+
+
+def _unpack(reader: ArtefactReader, path: str) -> None:
+    try:
+        with open(path, "wb", buffering=0) as file:
+            for data in reader.read(Names.of(reader).data):
+                file.write(data)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise NoSpace(
+                f"{os.path.dirname(path)} ran full while the dump was unpacked there: free some space."
+            ) from None
+        raise EngineError(f"{path} cannot be written ({error.strerror}).") from None
+
+
+def _why_not_restored(scratch: ScratchDatabase, stderr: str) -> Exception:
+    """Space and the scratch server's own end are no fault of the backup's; all else is for its verdict."""
+    said = telling(stderr)
+    if "No space left on device" in stderr:
+        return NoSpace(
+            f"The scratch server ran out of space while restoring ({said}): free some in {scratch.directory}."
+        )
+    with session(scratch.target, APPLICATION):
+        return Damaged(f"The dump cannot be restored: {said}.")
+
+
+def _target(variable: str, declared: Mapping[str, Any], database: str) -> Target:
+    port = declared.get("port")
+    if port is not None and not (isinstance(port, int) and 0 < port < 65536):
+        raise InputError(f"{variable}.port is {port!r}, which is no TCP port: give a number from 1 to 65535.")
+    return Target(
+        host=str(declared.get("host") or "localhost"), port=port or 5432, user=str(declared.get("user") or "postgres"),
+        password=declared.get("password"), database=database,
+    )  # fmt: skip
+
+
+def _scratch_server(variable: str, declared: Mapping[str, Any] | None, source: Target) -> Target | None:
+    if declared is None:
+        return None
+    scratch = _target(variable, declared, "postgres")
+    same_host = scratch.host == source.host or {scratch.host, source.host} <= set(_LOOPBACK)
+    if same_host and scratch.port == source.port:
+        raise InputError(
+            f"{variable} is {scratch.host}:{scratch.port}, the very server that is backed up: name another server, "
+            "or leave it out for a throw-away one."
+        )
+    return scratch
+
+
+def _seconds(variable: str, database: Mapping[str, Any], key: str, default: str) -> float:
+    return parse_duration(f"{variable}.{key}", database.get(key) or default).total_seconds()

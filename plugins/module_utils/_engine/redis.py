@@ -1,0 +1,276 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redis: the RDB file of a background save of our own, checked byte by byte on its way, proved by loading it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import subprocess  # nosec B404: argv lists only
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from typing import Any, Self
+
+from .. import _server
+from .._checks import Check, parse_checks
+from .._durations import parse_duration
+from .._errors import CommandFailed, Damaged, EngineError, InputError, MissingLibrary, NoSpace
+from .._rdb import Rdb, RdbCheck
+from .._records import CheckResult
+from .._redis import ANSWER, Login, NotPermitted, Redis
+from .._redis_save import BackgroundSave
+from .._runtime.base import Instance
+from .._scratch import require_space
+from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
+
+DATA = "data.rdb"
+TOOL = "BGSAVE"
+
+_SCRATCH_SETTINGS: Mapping[str, str] = {
+    "save": "", "appendonly": "no", "dbfilename": "dump.rdb",
+    "databases": "10000",  # a file from a server with more databases than ours would not load; empty ones cost nothing
+}  # fmt: skip
+
+_UNFIT = re.compile(
+    r"Can't handle RDB format version \d+|no matching module[^\n]*|module data I can't load[^\n]*|handle more than \d+ databases"
+)
+"""What a server says of a sound file that is not for it."""
+
+_BROKEN = re.compile(r"Wrong RDB checksum|Short read[^\n]*|Internal error in RDB[^\n]*|Unexpected EOF[^\n]*")
+"""What it says of a broken one. The lines around these may name keys, so nothing else is repeated."""
+
+
+class RedisPlace(Place):
+    """A throw-away server's directory, and the server once it was started on the restored file."""
+
+    def __init__(self, directory: str, account: _server.Account | None, server_version: str) -> None:
+        self.directory = directory
+        self.account = account
+        self.server_version = server_version
+        self.password = secrets.token_urlsafe(24)
+        self.server: _server.Server | None = None
+
+    def login(self) -> Login:
+        if self.server is None:
+            raise EngineError("Nothing was restored yet, so there is nothing to check.")
+        return Login(self.server.host, self.server.port, password=self.password)
+
+
+class RedisEngine(Engine):
+    """All databases of one server."""
+
+    name = "redis"
+
+    def __init__(
+        self, instance: Instance, login: Login, *, checks: Sequence[Check] = (), timeout: float = 14400.0,
+        bin_dir: str | None = None, run_as: str | None = None,
+    ) -> None:  # fmt: skip
+        self._instance = instance
+        self._login = login
+        self._checks = checks
+        self._timeout = timeout
+        self._bin_dir = bin_dir
+        self._run_as = run_as
+
+    @classmethod
+    def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> Self:
+        """From one entry of ``runbook_databases``; ``InputError`` names the variable and the key."""
+        port = database.get("port") or 6379
+        if not 0 < port < 65536:
+            raise InputError(f"{variable}.port is {port}, which is no TCP port: leave it out for 6379.")
+        user, password = database.get("user"), database.get("password")
+        if user and not password:
+            raise InputError(f"{variable}.user is {user!r} but {variable}.password is not set: set it, or remove user.")
+        host, port = instance.endpoint(database.get("host") or "127.0.0.1", port)
+        return cls(
+            instance, Login(host, port, user, password),
+            checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
+            timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
+            bin_dir=database.get("bin_dir"), run_as=database.get("run_as"),
+        )  # fmt: skip
+
+    def preflight(self) -> Facts:
+        with self._connected() as server:
+            info = server.info()
+            return Facts(
+                str(info["redis_version"]), TOOL,
+                estimated_bytes=int(info["used_memory"]),  # the file has no pointers and no free space in it
+                details={"role": info["role"], "rdb_path": self._rdb_path(server)},
+            )  # fmt: skip
+
+    def dump(self, open_artefact: OpenArtefact) -> Dump:
+        with self._connected() as server:
+            path = self._rdb_path(server)
+            save = BackgroundSave(server, self._timeout)
+            save.begin()
+            # Counted beside the save, so that with nobody writing they are the counts of the file.
+            observed = {check.name: server.count_keys(check.subject) for check in self._checks}
+            saved = save.wait()
+        rdb = self._fetch(path, open_artefact, saved.requested_at)
+        return Dump(saved.server_version, TOOL, rdb.created_at or saved.requested_at, observed)
+
+    def check(self, reader: ArtefactReader) -> None:
+        name = reader.names()[0]
+        check = RdbCheck(name)
+        for data in reader.read(name):
+            check.feed(data)
+        check.finish()
+
+    @contextmanager
+    def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
+        size = reader.manifest.artefacts[0].raw_size
+        require_space(directory, size, f"the restored {DATA}")
+        account = _server.account(self._run_as)
+        place = RedisPlace(
+            _server.give(os.path.join(directory, "redis"), account), account, _version(self._server_binary())
+        )
+        try:
+            yield place
+        finally:
+            if place.server is not None:
+                place.server.stop()
+            shutil.rmtree(place.directory, ignore_errors=True)
+
+    def restore(self, reader: ArtefactReader, place: Place) -> None:
+        place = _own(place)
+        rdb = self._unpack(reader, place)
+        _require_memory(rdb.used_memory)
+        log = os.path.join(place.directory, "log")
+        try:
+            place.server = _server.start_redis(
+                self._server_binary(), place.directory, account=place.account, password=place.password,
+                settings=_SCRATCH_SETTINGS, stderr_path=log, timeout=self._timeout,
+            )  # fmt: skip
+        except EngineError:
+            with open(log, encoding="utf-8", errors="replace") as file:
+                _judge_log(file.read(), reader.names()[0], rdb, place.server_version)
+            raise
+
+    def verify(self, reader: ArtefactReader, place: Place) -> list[CheckResult]:
+        manifest = reader.manifest
+        with closing(Redis(_own(place).login())) as server:
+            return [
+                check.judge(_count_restored(server, check.subject), manifest.observed, manifest.consistent_at)
+                for check in self._checks
+            ]
+
+    @contextmanager
+    def _connected(self) -> Iterator[Redis]:
+        with closing(Redis(self._login, answer_within=min(ANSWER, self._timeout))) as server:
+            yield server
+
+    def _rdb_path(self, server: Redis) -> str:
+        try:
+            return server.rdb_path()
+        except NotPermitted as error:
+            raise EngineError(f"{error} A backup needs it to find the file that was saved.") from None
+
+    def _fetch(self, path: str, open_artefact: OpenArtefact, requested_at: datetime) -> Rdb:
+        check = RdbCheck(f"{path} on {self._instance.name}")
+        with open_artefact(DATA, "rdb") as sink:
+
+            def checked(data: bytes) -> None:
+                check.feed(data)
+                sink(data)
+
+            self._instance.fetch(path, checked, timeout=self._timeout)
+            rdb = check.finish()
+            if rdb.created_at is not None and rdb.created_at < requested_at:
+                raise EngineError(
+                    f"{path} on {self._instance.name} is from {rdb.created_at:%Y-%m-%d %H:%M:%S} UTC, before the save that {self._login} "
+                    "has just made there: host and port lead to another server than service does, or its files are elsewhere."
+                )
+            self._check_by_tool(path)
+        return rdb
+
+    def _check_by_tool(self, path: str) -> None:
+        """Have the server's own checker parse every value, where it is installed: the CRC cannot see a bug in Redis."""
+        tool = os.path.join(self._bin_dir or "", "redis-check-rdb")
+        try:
+            installed = self._instance.run([tool, "--version"], timeout=ANSWER).returncode == 0
+        except CommandFailed:
+            installed = False
+        if installed and (checked := self._instance.run([tool, path], timeout=self._timeout)).returncode != 0:
+            found = re.search(r"ERROR DETECTED ---\n([^\n]*)", checked.stdout.decode(errors="replace"))
+            raise Damaged(
+                f"redis-check-rdb rejects {path} on {self._instance.name}: {found[1] if found else checked.stderr}."
+            )
+
+    def _server_binary(self) -> str:
+        found = shutil.which("redis-server", path=self._bin_dir)
+        if found is None:
+            where = f"in bin_dir {self._bin_dir}" if self._bin_dir else "in PATH"
+            raise MissingLibrary(
+                f"There is no redis-server {where}, which a verification loads backups into: install it."
+            )
+        return found
+
+    def _unpack(self, reader: ArtefactReader, place: RedisPlace) -> Rdb:
+        """The restored file in ``place``; ``Damaged`` before a server sees it."""
+        name = reader.names()[0]
+        check = RdbCheck(name)
+        path = os.path.join(place.directory, _SCRATCH_SETTINGS["dbfilename"])
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                for data in reader.read(name):
+                    check.feed(data)
+                    file.write(data)
+                if place.account is not None:
+                    os.fchown(file.fileno(), place.account.uid, place.account.gid)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise NoSpace(f"{place.directory} ran full while {name} was unpacked there: free some space.") from None
+            raise EngineError(f"{path} cannot be written ({error.strerror}).") from None
+        return check.finish()
+
+
+def _own(place: Place) -> RedisPlace:
+    if not isinstance(place, RedisPlace):
+        raise EngineError("A Redis backup can be restored into a Redis scratch place only.")
+    return place
+
+
+def _count_restored(server: Redis, pattern: str) -> int:
+    """As ``count_keys``; all keys together as the file held them, with those whose time came before they were loaded."""
+    found = server.count_keys(pattern)
+    return found + int(server.info().get("rdb_last_load_keys_expired", 0)) if pattern == "*" else found
+
+
+def _version(binary: str) -> str:
+    """``8.2.3`` of ``Redis server v=8.2.3 sha=...``."""
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, timeout=60, check=False)  # nosec B603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(f"{binary} cannot be run: {error}.") from None
+    match = re.search(rb"v=(\S+)", said.stdout)
+    if match is None:
+        raise EngineError(f"{binary} does not tell its version: is it a Redis server?")
+    return match[1].decode()
+
+
+def _require_memory(needed: int) -> None:
+    """``NoSpace`` unless the data set fits: loading it must not have the kernel kill its neighbours."""
+    with suppress(OSError), open("/proc/meminfo", encoding="ascii") as meminfo:
+        match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read(), re.MULTILINE)
+        if match and int(match[1]) << 10 < needed:
+            raise NoSpace(
+                f"This host has {int(match[1]) >> 10} MiB of memory free, the data set took {needed >> 20} MiB in its server: "
+                "verify it on a larger host."
+            )
+
+
+def _judge_log(log: str, name: str, rdb: Rdb, version: str) -> None:
+    """Raise what a server's log says of the file that it ended on, if that is what it ended on."""
+    unfit, broken = _UNFIT.search(log), _BROKEN.search(log)
+    if unfit:
+        raise EngineError(
+            f"{name} was written by Redis {rdb.server_version} (RDB version {rdb.version}), which redis-server {version} here "
+            f"cannot load ({unfit[0]}): set bin_dir to a server at least as new, with the same modules."
+        )
+    if broken:
+        raise Damaged(f"{name} cannot be loaded by redis-server {version}: {broken[0]}.")

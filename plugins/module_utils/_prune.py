@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Apply retention plans to stores: plan every scope in each store, then delete, move and sweep what the plans say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from . import _publication
+from ._catalog import Leased, ScopeListing, StoredBackup, read_scopes
+from ._errors import RunbookError
+from ._policy import Policy
+from ._records import Manifest
+from ._result import Action
+from ._retention import Plan, Transition, plan
+from ._store.base import Store
+
+
+@dataclass
+class PrunedScope:
+    """One scope in one store: its plan, and what became of it."""
+
+    store: Store
+    listing: ScopeListing
+    plan: Plan
+    stale: list[Leased]
+    freed: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        return f"{self.listing.scope} in {self.store.label}"
+
+    @property
+    def errors(self) -> list[str]:
+        """A sentence for each refusal and failure, naming scope and store."""
+        refused = [f"{self.where}: {self.plan.refused}."] if self.plan.refused else []
+        return refused + [f"{self.where}: {failure}" for failure in self.failures]
+
+    @property
+    def kept(self) -> int:
+        return sum(verdict.backup.size for verdict in self.plan.keep)
+
+    def doomed(self) -> list[StoredBackup]:
+        """What will be deleted: nothing where the plan is refused."""
+        if self.plan.refused:
+            return []
+        ids = {verdict.backup.id for verdict in self.plan.delete}
+        return [backup for backup in self.listing.backups if backup.id in ids]
+
+    def moves(self) -> list[Transition]:
+        """What changes its storage class: nothing where the plan is refused."""
+        return [] if self.plan.refused else self.plan.transition
+
+    def actions(self) -> list[Action]:
+        """What is, or would be, done here."""
+        reasons = {verdict.backup.id: ", ".join(verdict.reasons) for verdict in self.plan.delete}
+        done = [Action("delete", f"{b.manifest.path} in {self.store.label}", reasons[b.id]) for b in self.doomed()]
+        path = self.listing.scope.path
+        done += [
+            Action("transition", f"{path}/{move.backup.id} in {self.store.label}", f"{move.source} to {move.target}")
+            for move in self.moves()
+        ]
+        done += [
+            Action("sweep", f"{path}/{leased.id} in {self.store.label}", "left by a run that was killed")
+            for leased in self.stale
+        ]
+        return done
+
+    def to_dict(self) -> dict[str, Any]:
+        scope = self.listing.scope
+        return {
+            "store": self.store.label,
+            "system": scope.system,
+            "engine": scope.engine,
+            "database": scope.database,
+            **self.plan.to_dict(),
+            "swept": [leased.id for leased in self.stale],
+            "refused": self.plan.refused,
+        }
+
+
+@dataclass
+class PruneJob:
+    """Retention for a system, narrowed by engine and database; ``policies`` belong to the stores, one each."""
+
+    system: str
+    engine: str | None
+    database: str | None
+    stores: Sequence[Store]
+    policies: Sequence[Policy]
+    cache_dir: str
+
+    def plan(self, now: datetime, *, remember: bool) -> list[PrunedScope]:
+        """One plan for each scope and store. ``freed`` is what the plan would free."""
+        planned = []
+        for store, policy in zip(self.stores, self.policies, strict=True):
+            store.check(write=False)
+            found = read_scopes(store, self.system, self.engine, self.database, self.cache_dir, remember=remember)
+            for _scope, listing in sorted(found.items()):
+                backups = [backup.for_planning() for backup in listing.backups]
+                scope_plan = plan(backups, policy, now, listing.unreadable)
+                pruned = PrunedScope(store, listing, scope_plan, listing.stale(now))
+                pruned.freed = sum(backup.size for backup in pruned.doomed())
+                planned.append(pruned)
+        return planned
+
+    def apply(self, planned: Sequence[PrunedScope]) -> None:
+        """Carry the plans out, every scope; ``freed`` becomes what is confirmed gone."""
+        for pruned in planned:
+            try:
+                _apply(pruned)
+            except RunbookError as error:
+                pruned.failures.append(str(error))
+
+
+def _apply(pruned: PrunedScope) -> None:
+    doomed, pruned.freed = pruned.doomed(), 0
+    if doomed:
+        report = _publication.remove(pruned.store, doomed)
+        pruned.freed += report.freed
+        pruned.failures += [f"{backup} was not deleted: {reason}" for backup, reason in report.errors.items()]
+    if pruned.stale:
+        report = _publication.sweep(pruned.store, pruned.listing.scope.path, pruned.stale)
+        pruned.freed += report.freed
+        pruned.failures += [f"{backup} was not swept: {reason}" for backup, reason in report.errors.items()]
+    manifests = {backup.id: backup.manifest for backup in pruned.listing.backups}
+    for move in pruned.moves():
+        try:
+            _move(pruned.store, manifests[move.backup.id], move.target)
+        except RunbookError as error:
+            pruned.failures.append(str(error))
+
+
+def _move(store: Store, manifest: Manifest, storage_class: str) -> None:
+    """Only the data moves: the small files beside it are not worth an archive's minimum size."""
+    for artefact in manifest.artefacts[:1]:
+        store.set_storage_class(f"{manifest.path}/{artefact.name}", storage_class)

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Publishing and removing backup directories so that a kill at any point leaves nothing that looks good.
+
+Writing: lease, artefacts, manifest, lease removed. Deleting: lease, manifest, the rest, lease removed. A directory
+with a lease and no manifest is swept once its lease has expired (``docs/backup_format.md``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from ._catalog import Leased, StoredBackup
+from ._errors import RunbookError, StoreError
+from ._records import LEASE, MANIFEST, Lease, Manifest, encode, utc_now
+from ._store.base import DeleteReport, Store
+
+LEASE_TIME = timedelta(hours=1)
+"""How long a killed writer's leavings stay untouched; a living writer renews at half of it."""
+
+_WRITERS = 8
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Publication:
+    """One backup directory being written. ``progress`` keeps its lease alive; ``publish`` makes it a backup."""
+
+    def __init__(self, store: Store, directory: str) -> None:
+        self.store = store
+        self.directory = directory
+        self.keys: list[str] = []
+        self._lease_key = f"{directory}/{LEASE}"
+        self._renew_at = utc_now()
+        self.progress(0)
+
+    def progress(self, _size: int) -> None:
+        """Called while bytes flow."""
+        now = utc_now()
+        if now >= self._renew_at:
+            lease = Lease(_owner(), "write", now + LEASE_TIME)
+            self.store.put(self._lease_key, encode(lease.to_dict()))
+            self._renew_at = now + LEASE_TIME / 2
+
+    def publish(self, manifest: Manifest, records: dict[str, bytes] | None = None) -> None:
+        """Put the records that belong beside the manifest, then the manifest, then let the lease go."""
+        for name, data in (records or {}).items():
+            self.store.put(f"{self.directory}/{name}", data)
+        self.store.put(f"{self.directory}/{MANIFEST}", encode(manifest.to_dict()))
+        with suppress(StoreError):  # the backup is good; an old lease beside a manifest means nothing
+            self.store.delete([self._lease_key])
+
+    def withdraw(self) -> None:
+        """Remove everything that was written; what cannot be removed keeps its lease and is swept later."""
+        with suppress(RunbookError):
+            self.store.sweep(f"{self.directory}/", older_than=timedelta(0))
+            keys = [entry.key for entry in self.store.entries(f"{self.directory}/") if entry.key != self._lease_key]
+            if not self.store.delete(keys).errors:
+                self.store.delete([self._lease_key])
+
+
+@contextmanager
+def publishing(store: Store, directory: str) -> Iterator[Publication]:
+    """Write a backup directory; left by an exception, it is withdrawn."""
+    publication = Publication(store, directory)
+    try:
+        yield publication
+    except BaseException:
+        publication.withdraw()
+        raise
+
+
+def remove(store: Store, backups: Sequence[StoredBackup]) -> DeleteReport:
+    """Delete whole backups in batches. ``deleted`` and ``errors`` of the report speak of backup ids."""
+    lease = encode(Lease(_owner(), "delete", utc_now() + LEASE_TIME).to_dict())
+    leases = {backup.id: f"{backup.manifest.path}/{LEASE}" for backup in backups}
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(lambda key: store.put(key, lease), leases.values()))
+    manifests = {f"{backup.manifest.path}/{MANIFEST}": backup.id for backup in backups}
+    first = store.delete(manifests)
+    errors = {manifests[key]: reason for key, reason in first.errors.items()}
+    rest = {key: b.id for b in backups if b.id not in errors for key in b.keys if key not in manifests}
+    second = store.delete(key for key, backup in rest.items() if key != leases[backup])
+    errors.update({rest[key]: reason for key, reason in second.errors.items()})
+    # A backup that lost its manifest but not its artefact keeps the lease: the sweep tries again.
+    unfinished = {rest[key] for key in second.errors}
+    store.delete(key for backup, key in leases.items() if backup not in unfinished)
+    deleted = [backup.id for backup in backups if backup.id not in errors]
+    return DeleteReport(deleted, errors, first.freed + second.freed)
+
+
+def sweep(store: Store, path: str, stale: Sequence[Leased]) -> DeleteReport:
+    """Remove what killed runs left in the scope at ``path``; their leases have expired."""
+    report = DeleteReport()
+    for leased in stale:
+        directory = f"{path}/{leased.id}/"
+        store.sweep(directory, older_than=timedelta(0))
+        keys = [key for key in leased.keys if not key.endswith(f"/{LEASE}")]
+        result = store.delete(keys)
+        report.freed += result.freed
+        if result.errors:
+            report.errors[leased.id] = next(iter(result.errors.values()))
+        else:
+            store.delete([directory + LEASE])
+            report.deleted.append(leased.id)
+    return report

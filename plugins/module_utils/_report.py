@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What operators and Prometheus read: lines, a table and gauges, made from what ``backup_info`` returns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ._durations import human_duration
+from ._records import parse_time
+
+Row = Mapping[str, Any]
+
+_HEADINGS = ("BACKUP", "AGE", "SIZE", "VERIFIED", "IN", "KEPT BY", "UNTIL")
+
+
+def human_size(size: int) -> str:
+    """Bytes in the largest binary unit that leaves a number of at least one."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def _short(moment: str | None) -> str:
+    return moment[:16].replace("T", " ") + "Z" if moment else "-"
+
+
+def database_line(database: Row) -> str:
+    """One database in a line: how old its newest good backup is, whether it was proved, what is next."""
+    newest, name = database["newest"], f"{database['engine']}/{database['database']}"
+    if newest is None:
+        return f"{name}: NO GOOD BACKUP; next slot {_short(database['next_backup'])}"
+    parts = [f"newest good backup is {human_duration(database['age_seconds'])} old ({human_size(newest['size'])})"]
+    if database["rpo_met"] is False:
+        parts.append("OLDER THAN ITS RPO")
+    parts.append(_proof(database))
+    if database["next_backup"]:
+        parts.append(f"next slot {_short(database['next_backup'])}")
+    problems = [_problem(store) for store in database["stores"] if store["unreadable"] or store["future"]]
+    return f"{name}: " + ", ".join(parts + problems)
+
+
+def _proof(database: Row) -> str:
+    verification = database["verification"]
+    if verification is None:
+        return "never verified"
+    if verification["result"] == "failed":
+        return f"LAST VERIFICATION FAILED ({verification.get('reason') or 'see its record'})"
+    slow = ", SLOWER THAN ITS RTO" if database["rto_met"] is False else ""
+    took = verification["restore_seconds"]
+    return f"verified {_short(verification['verified_at'])}" + (
+        f" (restored in {human_duration(took)}{slow})" if took else ""
+    )
+
+
+def _problem(store: Row) -> str:
+    return f"{store['store']} HAS {'; '.join([*store['unreadable'], *(f'{i} dated in the future' for i in store['future'])])}"
+
+
+def backup_table(databases: Sequence[Row], backups: Sequence[Row]) -> str:
+    """Every backup as a row, its copies side by side, under a line for its database."""
+    blocks = []
+    for database in databases:
+        rows = [row for row in backups if _of(row) == _of(database)]
+        labels = [store["store"] for store in database["stores"]]
+        blocks.append("\n".join([database_line(database), *_aligned(_cells(rows, labels))]))
+    return "\n\n".join(blocks)
+
+
+def _of(record: Row) -> tuple[Any, Any]:
+    return record["engine"], record["database"]
+
+
+def _cells(rows: Iterable[Row], labels: Sequence[str]) -> list[tuple[str, ...]]:
+    copies: dict[str, list[Row]] = {}
+    for row in rows:
+        copies.setdefault(row["id"], []).append(row)
+    cells: list[tuple[str, ...]] = [_HEADINGS]
+    for identity in sorted(copies, reverse=True):
+        group = copies[identity]
+        first = group[0]
+        verdicts = {row["verified"] for row in group}
+        cells.append(
+            (
+                identity if first["label"] == "scheduled" else f"{identity} {first['label']}",
+                human_duration(first["age_seconds"]),
+                human_size(first["size"]),
+                "FAILED" if "failed" in verdicts else "passed" if "passed" in verdicts else "-",
+                " ".join(_place(row, labels) for row in group),
+                ", ".join(first["kept_by"]) or "nothing: next prune deletes it",
+                _short(first["kept_until"])[:10],
+            )
+        )
+    return cells
+
+
+def _place(row: Row, labels: Sequence[str]) -> str:
+    kind = row["store"].split(":", 1)[0]
+    if sum(label.startswith(kind + ":") for label in labels) > 1:
+        kind = row["store"]
+    return f"{kind}({row['storage_class']})" if row["storage_class"] else kind
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    if len(cells) < 2:
+        return []
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
+
+
+_GAUGES = (
+    ("last_success_timestamp_seconds", "When the newest good backup was finished."),
+    ("last_verification_timestamp_seconds", "When a backup last passed its restore verification."),
+    ("size_bytes", "Stored bytes of the newest good backup."),
+    ("duration_seconds", "How long the newest good backup took."),
+    ("restore_seconds", "How long the newest verification took to restore."),
+    ("verified", "Whether the newest verification passed (1) or failed (0)."),
+    ("rpo_seconds", "The recovery point objective."),
+)
+
+
+def _values(database: Row) -> dict[str, float | None]:
+    newest, verification = database["newest"], database["verification"]
+    verified_at = database["last_verified_at"]
+    finished = parse_time(newest["started_at"]).timestamp() + newest["seconds"] if newest else None
+    return {
+        "last_success_timestamp_seconds": finished,
+        "last_verification_timestamp_seconds": parse_time(verified_at).timestamp() if verified_at else None,
+        "size_bytes": newest and newest["size"],
+        "duration_seconds": newest and newest["seconds"],
+        "restore_seconds": verification and verification["restore_seconds"],
+        "verified": verification and float(verification["result"] == "passed"),
+        "rpo_seconds": database["rpo_seconds"],
+    }
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def metrics(databases: Sequence[Row], system: str) -> str:
+    """Prometheus' text format: timestamps, never ages, which would freeze when nothing runs any more."""
+    lines = []
+    for name, text in _GAUGES:
+        samples = []
+        for database in databases:
+            value = _values(database)[name]
+            if value is not None:
+                labels = {"system": system, "engine": database["engine"], "database": database["database"]}
+                written = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+                samples.append(f"runbook_backup_{name}{{{written}}} {value:.15g}")
+        if samples:
+            lines += [f"# HELP runbook_backup_{name} {text}", f"# TYPE runbook_backup_{name} gauge", *samples]
+    return "\n".join(lines) + "\n"

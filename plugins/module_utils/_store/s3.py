@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bucket as a store: Amazon S3, or whatever speaks its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from .._errors import Refused, StoreError
+from ._keys import check_key, check_prefix
+from ._s3_bucket import AMBIENT, PATIENCE, Bucket, Credentials, Patience
+from ._s3_class import move_to_class
+from ._s3_delete import delete_objects
+from ._s3_read import read_object
+from ._s3_upload import S3Upload
+from .base import DeleteReport, Entry, Store, Upload
+
+_PAGE = 1000
+"""Keys that one list request may return."""
+
+
+class S3Store(Store):
+    """Backups under a prefix of a bucket. ``variable`` is where the operator wrote the bucket's name."""
+
+    type = "s3"
+
+    def __init__(
+        self, bucket: str, prefix: str = "", *, region: str | None = None, endpoint_url: str | None = None,
+        credentials: Credentials = AMBIENT, verify: bool | str = True, variable: str = "bucket",
+        patience: Patience = PATIENCE,
+    ) -> None:  # fmt: skip
+        self.bucket = Bucket(
+            bucket, prefix, variable=variable, region=region, endpoint_url=endpoint_url, credentials=credentials,
+            verify=verify, patience=patience,
+        )  # fmt: skip
+        self.label = self.bucket.label
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.label!r})"
+
+    def check(self, *, write: bool) -> None:
+        """Whether keys, bucket and region are right. Permission to write shows at the first write: S3 has no way to
+        ask for it without writing."""
+        try:
+            with self.bucket.asking("reaching the bucket", "s3:ListBucket"):
+                self.bucket.client.head_bucket(Bucket=self.bucket.name)
+        except Refused:
+            # HEAD has no body to say why, and ignores that a permission may be for our prefix alone.
+            with self.bucket.asking("reaching the bucket", "s3:ListBucket"):
+                self.bucket.client.list_objects_v2(Bucket=self.bucket.name, Prefix=self.bucket.prefix, MaxKeys=1)
+
+    @contextmanager
+    def upload(self, key: str, *, size_hint: int, storage_class: str | None = None) -> Iterator[Upload]:
+        check_key(self.label, key)
+        upload = S3Upload(self.bucket, key, size_hint=size_hint, storage_class=storage_class)
+        try:
+            yield upload
+        finally:
+            upload.abort()
+
+    def put(self, key: str, data: bytes) -> None:
+        with self.upload(key, size_hint=len(data)) as upload:
+            upload.write(data)
+            upload.commit()
+
+    def read(self, key: str) -> Iterator[bytes]:
+        return read_object(self.bucket, check_key(self.label, key))
+
+    def get(self, key: str, limit: int = 4 << 20) -> bytes:
+        data = bytearray()
+        for chunk in self.read(key):
+            data += chunk
+            if len(data) > limit:
+                raise StoreError(
+                    f"{self.label}: {key} is larger than {limit} bytes: it is not the record it should be."
+                )
+        return bytes(data)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        for found in self._pages("list_objects_v2", "Contents", prefix, MaxKeys=_PAGE):
+            key = found["Key"][len(self.bucket.prefix) :]
+            if not key.endswith("/"):  # what consoles make to show an empty folder
+                yield Entry(key, found["Size"], found["ETag"].strip('"'), found.get("StorageClass"))
+
+    def delete(self, keys: Iterable[str]) -> DeleteReport:
+        return delete_objects(self.bucket, [check_key(self.label, key) for key in keys])
+
+    def set_storage_class(self, key: str, storage_class: str) -> None:
+        move_to_class(self.bucket, check_key(self.label, key), storage_class)
+
+    def free_space(self) -> int | None:
+        return None
+
+    def sweep(self, prefix: str, older_than: timedelta = timedelta(days=1)) -> list[str]:
+        """An upload is dead when it was begun, and its last part came, longer ago than ``older_than``."""
+        limit = datetime.now(timezone.utc) - older_than
+        removed = []
+        for upload in list(self._pages("list_multipart_uploads", "Uploads", prefix)):
+            if upload["Initiated"] <= limit and self._last_part(upload) <= limit:
+                with self.bucket.asking(f"giving up the upload of {upload['Key']}", "s3:AbortMultipartUpload"):
+                    self.bucket.client.abort_multipart_upload(
+                        Bucket=self.bucket.name, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+                removed.append(upload["Key"][len(self.bucket.prefix) :])
+        return removed
+
+    def _last_part(self, upload: Mapping[str, Any]) -> datetime:
+        with self.bucket.asking(f"listing the parts of {upload['Key']}", "s3:ListMultipartUploadParts"):
+            pages = self.bucket.client.get_paginator("list_parts").paginate(
+                Bucket=self.bucket.name, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
+            times = [part["LastModified"] for page in pages for part in page.get("Parts", ())]
+        newest: datetime = max(times, default=upload["Initiated"])
+        return newest
+
+    def _pages(self, operation: str, listed: str, prefix: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+        """What a listing holds under ``prefix``, in as few requests as there are pages."""
+        pages = self.bucket.client.get_paginator(operation).paginate(
+            Bucket=self.bucket.name, Prefix=self.bucket.prefix + check_prefix(self.label, prefix), **arguments
+        )
+        with self.bucket.asking(f"listing {prefix or 'all'}", "s3:ListBucket and s3:ListBucketMultipartUploads"):
+            for page in pages:
+                yield from page.get(listed, ())

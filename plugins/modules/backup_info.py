@@ -1,0 +1,195 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_info
+short_description: List backups, and say what is due
+version_added: 1.0.0
+description:
+  - Reads every store of a system once and returns what backups there are, why each is kept and until when, and which
+    backups, copies and verifications are due.
+  - Checks the whole description of the system on the way, so it is every role's first step.
+  - Listing costs the store's list pages plus one read for each record not seen before.
+author: the runbook.ops contributors
+extends_documentation_fragment:
+  - runbook.ops.attributes.info
+  - runbook.ops.system
+  - runbook.ops.system.runtime
+  - runbook.ops.system.retention
+  - runbook.ops.system.cache_dir
+  - runbook.ops.database.many
+  - runbook.ops.store.many
+options:
+  schedules:
+    description: When the system's jobs run, five-field cron expressions in UTC.
+    type: dict
+    default: {}
+    suboptions:
+      backup:
+        description: Backups, where a database has no schedule of its own.
+        type: str
+      copy:
+        description: Copies to the other stores; without it they are due as soon as something is missing.
+        type: str
+      verify:
+        description: Restore verifications.
+        type: str
+  newest:
+    description: Return only this many of the newest backups of each scope and store in RV(backups); V(0) returns all.
+    type: int
+    default: 0
+seealso:
+  - module: runbook.ops.backup
+  - module: runbook.ops.backup_retention
+"""
+
+EXAMPLES = r"""
+- name: What is there, and what is due?
+  runbook.ops.backup_info:
+    system: erni
+    databases: "{{ runbook_databases }}"
+    stores: "{{ runbook_stores }}"
+    schedules: {backup: "0 2 * * *", verify: "0 4 1 * *"}
+    policy:
+      daily: {within: 30d}
+  register: info
+"""
+
+RETURN = r"""
+due:
+  description: What is due, by job; C(index) is the database's place in O(databases).
+  returned: success
+  type: dict
+  sample:
+    backup: [{index: 0, object: postgresql/erni_agents, reason: there is no good backup yet}]
+    copy: []
+    verify: []
+databases:
+  description: One summary for each database, with its newest good backup, verdicts, objectives, next slots and stores.
+  returned: success
+  type: list
+  elements: dict
+backups:
+  description: One row for each backup in each store, newest first within a scope.
+  returned: success
+  type: list
+  elements: dict
+now:
+  description: The moment that ages and dues refer to.
+  returned: success
+  type: str
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
+from ansible_collections.runbook.ops.plugins.module_utils._catalog import read_scope
+from ansible_collections.runbook.ops.plugins.module_utils._description import (
+    Objectives,
+    encryptor_of,
+    engine_of,
+    objectives_of,
+    policy_of,
+    runtime_of,
+    schedule_of,
+    scope_of,
+    stores_of,
+)
+from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy
+from ansible_collections.runbook.ops.plugins.module_utils._records import Scope, format_time, utc_now
+from ansible_collections.runbook.ops.plugins.module_utils._status import DatabaseStatus, Schedules, Shelf
+from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
+
+Described = tuple[Scope, list[Policy], Schedules, Objectives]
+
+ARGUMENT_SPEC = {
+    "system": arguments.SYSTEM,
+    "runtime": arguments.RUNTIME,
+    "databases": arguments.DATABASES,
+    "stores": arguments.STORES,
+    **arguments.RETENTION,
+    "schedules": {
+        "type": "dict",
+        "default": {},
+        "options": {"backup": {"type": "str"}, "copy": {"type": "str"}, "verify": {"type": "str"}},
+    },
+    "newest": {"type": "int", "default": 0},
+    "cache_dir": arguments.CACHE_DIR,
+}
+
+
+def schedules_of(variable: str, declared: dict[str, Any], database: dict[str, Any]) -> Schedules:
+    """A database's schedules: its own for backups where it has one."""
+    return Schedules(
+        backup=schedule_of(f"{variable}.schedule", database["schedule"])
+        or schedule_of("schedules.backup", declared.get("backup")),
+        copy=schedule_of("schedules.copy", declared.get("copy")),
+        verify=schedule_of("schedules.verify", declared.get("verify")),
+    )
+
+
+def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
+    """Parse all of it before any store is read; then one function for each database that reads and looks."""
+    runtime, stores, described = runtime_of(params["runtime"]), stores_of(params["stores"]), []
+    for number, database in enumerate(params["databases"]):
+        variable = f"databases[{number}]"
+        engine_of(variable, database, runtime)
+        encryptor_of(variable, database)
+        described.append(
+            (
+                scope_of(variable, params["system"], database),
+                [policy_of(params, store, database) for store in params["stores"]],
+                schedules_of(variable, params["schedules"] or {}, database),
+                objectives_of(variable, database),
+            )
+        )
+    return stores, described
+
+
+def look(stores: list[Store], described: list[Described], cache_dir: str, remember: bool) -> Iterator[DatabaseStatus]:
+    """The status of every database."""
+    for store in stores:
+        store.check(write=False)
+    for scope, policies, schedules, objectives in described:
+        shelves = [
+            Shelf(store.label, read_scope(store, scope, cache_dir, remember=remember), policy)
+            for store, policy in zip(stores, policies, strict=True)
+        ]
+        yield DatabaseStatus(scope, shelves, schedules, objectives, utc_now())
+
+
+def due(statuses: list[DatabaseStatus], method: str) -> list[dict[str, Any]]:
+    """The databases that a job is due for."""
+    reasons = [(index, status.scope, getattr(status, method)()) for index, status in enumerate(statuses)]
+    return [
+        {"index": index, "object": f"{scope.engine}/{scope.database}", "reason": reason}
+        for index, scope, reason in reasons
+        if reason
+    ]
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        stores, described = build(module.params)
+        statuses = list(look(stores, described, module.params["cache_dir"], remember=not module.check_mode))
+    except RunbookError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=False,
+        due={job: due(statuses, f"due_{job}") for job in ("backup", "copy", "verify")},
+        databases=[status.summary() for status in statuses],
+        backups=[row for status in statuses for row in status.rows(module.params["newest"])],
+        now=format_time(utc_now()),
+    )
+
+
+if __name__ == "__main__":
+    main()

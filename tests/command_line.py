@@ -1,0 +1,44 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible's programs, run as a user runs them: from a directory, with nobody else's settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+def ended(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What the program did; its output and its errors are one text."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return subprocess.run(
+        [str(BIN / argv[0]), *argv[1:]],
+        cwd=cwd,
+        env={**inherited, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=seconds,
+        check=False,
+    )
+
+
+def said(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str) -> str:
+    """What a program printed that must succeed."""
+    result = ended(*argv, cwd=cwd, seconds=seconds, **environment)
+    assert result.returncode == 0, f"{' '.join(argv)} ended with {result.returncode}:\n{result.stdout}"
+    return result.stdout
+
+
+def repository_files() -> list[str]:
+    """The files of a fresh clone of what is here, with what is not committed yet."""
+    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, check=True, encoding="utf-8").stdout
+    return [path for path in listed.split("\0") if path and os.path.lexists(ROOT / path)]

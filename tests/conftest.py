@@ -1,0 +1,74 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real servers for the tests, one of each for a session, and directories that they can reach."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.embedded.servers import (
+    PostgresServer,
+    RedisServer,
+    S3Server,
+    start_postgres,
+    start_redis,
+    start_s3,
+)
+
+PASSABLE = 0o711
+"""As root, servers run under another account, which must get through to their directories."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest's own place for temporary directories is closed to the servers' account, and closed again at every start.
+    if os.geteuid() == 0 and not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="runbook-tests-", dir="/var/tmp")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passable(tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = tmp_path_factory.getbasetemp()
+    for directory in (base, base.parent) if "PYTEST_XDIST_WORKER" in os.environ else (base,):
+        directory.chmod(PASSABLE)
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """pytest's, open to be passed through."""
+    tmp_path.chmod(PASSABLE)
+    return tmp_path
+
+
+def _directory(factory: pytest.TempPathFactory, name: str) -> Path:
+    directory = factory.mktemp(name)
+    directory.chmod(PASSABLE)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    server = start_postgres(_directory(tmp_path_factory, "postgres"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = start_redis(_directory(tmp_path_factory, "redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = start_s3(_directory(tmp_path_factory, "s3"))
+    yield server
+    server.stop()

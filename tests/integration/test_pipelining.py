@@ -1,0 +1,29 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module's arguments, passwords among them, reach no file of the managed host: ansible.cfg turns pipelining on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import said
+
+CANARY = "canary-7f3d2b"
+
+
+@pytest.mark.parametrize(("overridden", "written"), [({}, False), ({"ANSIBLE_PIPELINING": "false"}, True)])
+def test_arguments_stay_out_of_files(tmp_path: Path, overridden: dict[str, str], written: bool) -> None:
+    """The module itself looks, while it runs, for files that hold its argument."""
+    look = f"find {tmp_path} -type f -exec grep --files-with-matches {CANARY} {{}} +"
+    found = said("ansible", "localhost", "-m", "command", "-a", look, ANSIBLE_REMOTE_TMP=str(tmp_path), **overridden)
+    assert (str(tmp_path) in found) is written
+
+
+@pytest.mark.parametrize("connection", ["local", "ssh"])
+def test_every_connection_is_pipelined(connection: str) -> None:
+    dumped = json.loads(said("ansible-config", "dump", "--type", "connection", "--format", "json"))
+    plugins = {name: settings for plugin in dumped for name, settings in plugin.items()}
+    assert {setting["name"]: setting["value"] for setting in plugins[connection]}["pipelining"] is True
