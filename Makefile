@@ -12,7 +12,7 @@ export LAB
 
 EACH := unit contract integration lint labs
 TIERS := $(EACH)
-DEMO := ansible-playbook -i inventories/demo playbooks/demo.yml
+DEMO_SERVERS := PYTHONPATH=collections $(VENV)/bin/python -m lab.embedded
 
 .PHONY: help
 help:
@@ -34,11 +34,11 @@ $(READY): requirements-dev.lock .ci/uv.lock
 
 .PHONY: demo demo-stop demo-clean
 demo: $(READY)
-	@$(DEMO)
+	@$(VENV)/bin/ansible-playbook -i inventories/demo playbooks/demo.yml
 demo-stop: $(READY)
-	@$(DEMO) --tags stop
+	@$(DEMO_SERVERS) down >/dev/null && echo "The demo's servers are stopped. Its data is kept: make demo goes on, make demo-clean deletes it."
 demo-clean: $(READY)
-	@$(DEMO) --tags clean
+	@$(DEMO_SERVERS) clean >/dev/null && echo "The demo's servers are stopped, and its data is deleted."
 
 .PHONY: test $(EACH)
 test: $(READY)
@@ -52,8 +52,8 @@ bench: $(READY)
 
 .PHONY: lock
 lock: $(READY)
-	cd .ci && UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) uv.in -o uv.lock
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) requirements-dev.in -o requirements-dev.lock
+	cd .ci && UV_CUSTOM_COMPILE_COMMAND="make lock" $(CURDIR)/$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) uv.in -o uv.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(CURDIR)/$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) requirements-dev.in -o requirements-dev.lock
 
 .PHONY: clean
 clean:

@@ -58,9 +58,8 @@ class Linter:
 
 def linters(stage: Path, scratch: Path) -> list[Linter]:
     """The longest first: the short ones fill the gaps."""
-    installed = scratch / "installed"
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
-    tarball = scratch / f"runbook-ops-{version}.tar.gz"
+    tarball = f"runbook-ops-{version}.tar.gz"
     return [
         Linter(
             "ansible-test sanity",
@@ -74,12 +73,13 @@ def linters(stage: Path, scratch: Path) -> list[Linter]:
         Linter(
             "build, install, load",
             [
-                ["ansible-galaxy", "collection", "build", "--output-path", str(scratch)],
-                ["ansible-galaxy", "collection", "install", "--offline", "-p", str(installed), str(tarball)],
+                ["ansible-galaxy", "collection", "build", str(ROOT)],
+                ["ansible-galaxy", "collection", "install", "--offline", "-p", "installed", tarball],
                 ["ansible-doc", "--type", "module", *named("plugins/modules/[!_]*.py")],
                 ["ansible-doc", "--type", "role", *named("roles/*")],
             ],
-            environment={"ANSIBLE_COLLECTIONS_PATH": str(installed), "ANSIBLE_CONFIG": os.devnull},
+            scratch,
+            {"ANSIBLE_COLLECTIONS_PATH": str(scratch / "installed")},
         ),
         Linter("molecule", [["molecule", "list", "--format", "plain"]]),
         Linter("antsibull-changelog", [["antsibull-changelog", "lint"]]),

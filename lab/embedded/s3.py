@@ -9,6 +9,7 @@ With a state file its buckets outlive it: they are written down a moment after t
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import signal
@@ -84,12 +85,18 @@ def _backend() -> Any:
 
 def _load_everything(application: Application) -> None:
     """moto imports as requests come; have it done while everything can be read."""
+    importlib.import_module("werkzeug.debug.tbtools")  # the report of an error
     client = Client(application)
     client.put("/warm-up")
     client.put("/warm-up/key", data=b"x")
     client.get("/warm-up/key")
     client.get("/warm-up?list-type=2")
-    client.post("/warm-up/key?uploads")
+    begun = client.post("/warm-up/key?uploads").text
+    upload = f"/warm-up/key?uploadId={begun.partition('<UploadId>')[2].partition('<')[0]}"
+    etag = client.put(f"{upload}&partNumber=1", data=b"x").headers["ETag"]
+    part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+    client.post(upload, data=f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>")
+    client.post("/warm-up?delete", data="<Delete><Object><Key>key</Key></Object></Delete>")
     client.delete("/warm-up/key")
     client.post("/moto-api/reset")
 

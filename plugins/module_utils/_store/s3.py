@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from .._errors import Refused, StoreError
+from .._errors import NotFound, Refused, StoreError
 from ._keys import check_key, check_prefix
 from ._s3_bucket import AMBIENT, PATIENCE, Bucket, Credentials, Patience
 from ._s3_class import move_to_class
@@ -48,7 +48,7 @@ class S3Store(Store):
         try:
             with self.bucket.asking("reaching the bucket", "s3:ListBucket"):
                 self.bucket.client.head_bucket(Bucket=self.bucket.name)
-        except Refused:
+        except (Refused, NotFound):
             # HEAD has no body to say why, and ignores that a permission may be for our prefix alone.
             with self.bucket.asking("reaching the bucket", "s3:ListBucket"):
                 self.bucket.client.list_objects_v2(Bucket=self.bucket.name, Prefix=self.bucket.prefix, MaxKeys=1)

@@ -1,0 +1,333 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SQLite: copied by the online backup API from one read transaction, proved by ``integrity_check``.
+
+A file copy loses whatever is still in the ``-wal`` file, and is torn while somebody writes. The read transaction fixes
+the snapshot: rows are observed in it, and a copy in steps never starts over. In WAL mode writers go on meanwhile; in
+the older journal modes they wait for the copy, as they would for any reader.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Self
+from urllib.parse import quote
+
+from .._checks import Check, parse_checks
+from .._durations import parse_duration
+from .._errors import Damaged, EngineError, InputError, NoSpace, TimedOut, Unsupported
+from .._records import CheckResult, utc_now
+from .._runtime.base import Instance
+from .._runtime.local import LocalInstance
+from .._scratch import require_space, scratch_directory
+from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
+
+TOOL = f"sqlite online backup {sqlite3.sqlite_version}"
+
+_MAGIC = b"SQLite format 3\0"
+_PAGES_A_STEP = 2048
+"""8 MiB of the usual page size: the time limit is looked at after each."""
+_OPCODES = 20_000
+"""Steps of SQLite's machine between two looks at the clock, a few milliseconds."""
+_FOREIGN_KEYS = "foreign_key_violations"
+"""Observed in every backup. A database may live with violations (enforcement is off by default), so they fail no
+backup; a restored one must have as many as its source."""
+
+_WHY = {
+    sqlite3.SQLITE_BUSY: "stayed locked by another process for the whole lock_timeout: end the long transaction, or raise lock_timeout",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: this account must be able to read it, and for a database in WAL mode to write its directory",
+    sqlite3.SQLITE_PERM: "cannot be opened: this account must be able to read it",
+    sqlite3.SQLITE_NOTADB: "is no SQLite database, or an encrypted one: see whether path is right",
+    sqlite3.SQLITE_CORRUPT: "is damaged: recover it, or restore the last good backup",
+    sqlite3.SQLITE_READONLY: "was left in the middle of a transaction by a crash: open it once with its application, which completes or undoes that",
+    sqlite3.SQLITE_FULL: "cannot be copied, because the disk is full: free some space, or set work_dir to another directory",
+}
+
+
+@dataclass(frozen=True)
+class SqlitePlace(Place):
+    """A restored database file that nobody else knows of."""
+
+    path: str
+    server_version: str = sqlite3.sqlite_version
+
+
+class _Deadline:
+    """The moment by which a whole run must be over."""
+
+    def __init__(self, seconds: float, run: str) -> None:
+        self._end = time.monotonic() + seconds
+        self._seconds = seconds
+        self._run = run
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() > self._end
+
+    def left(self) -> float:
+        """Seconds that remain; ``TimedOut`` when there are none."""
+        if self.passed:
+            raise self.error()
+        return self._end - time.monotonic()
+
+    def error(self) -> TimedOut:
+        return TimedOut(f"{self._run} did not finish within its timeout of {self._seconds:g} s and was ended.")
+
+
+class SqliteEngine(Engine):
+    """One database file on the host that the module runs on."""
+
+    name = "sqlite"
+
+    def __init__(
+        self, instance: Instance, path: str, *, checks: Sequence[Check] = (), lock_timeout: float = 30.0,
+        timeout: float = 14400.0, work_dir: str | None = None,
+    ) -> None:  # fmt: skip
+        self._instance = instance
+        self._path = path
+        self._checks = checks
+        self._lock_timeout = lock_timeout
+        self._timeout = timeout
+        self._work_dir = work_dir or tempfile.gettempdir()
+
+    @classmethod
+    def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> Self:
+        """From one entry of ``runbook_databases``; ``InputError`` names the variable and the key."""
+        if not isinstance(instance, LocalInstance):
+            raise Unsupported(
+                f"{variable} is an SQLite file inside {instance.name}, and SQLite can be copied safely only where its locks "
+                "are: mount the file's directory on the host, give the path there, and remove service."
+            )
+        path = database.get("path")
+        if not path or not os.path.isabs(path):
+            raise InputError(f"{variable}.path is {path!r}: give the absolute path of the SQLite database.")
+        return cls(
+            instance, os.path.normpath(path),
+            checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
+            lock_timeout=parse_duration(
+                f"{variable}.lock_timeout", database.get("lock_timeout") or "30s"
+            ).total_seconds(),
+            timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
+            work_dir=database.get("work_dir"),
+        )  # fmt: skip
+
+    def preflight(self) -> Facts:
+        deadline = _Deadline(self._timeout, f"Looking at {self._path}")
+        with self._snapshot(deadline) as source:
+            size = _size(source)
+            (journal_mode,) = source.execute("PRAGMA journal_mode").fetchone()
+        require_space(self._work_dir, size, f"the copy of {self._path}")
+        return Facts(sqlite3.sqlite_version, TOOL, size, {"journal_mode": journal_mode})
+
+    def dump(self, open_artefact: OpenArtefact) -> Dump:
+        deadline = _Deadline(self._timeout, f"The backup of {self._path}")
+        with scratch_directory(self._work_dir) as directory:
+            copy = os.path.join(directory, "copy.sqlite")
+            consistent_at = utc_now()
+            with self._snapshot(deadline) as source:
+                require_space(self._work_dir, _size(source), f"the copy of {self._path}")
+                observed = {check.name: self._observed(source, check) for check in self._checks if check.observable}
+                self._copy(source, copy, deadline)
+            observed[_FOREIGN_KEYS] = self._proved(copy, deadline)
+            with open_artefact("data.sqlite", "sqlite") as sink:
+                self._instance.fetch(copy, sink, timeout=deadline.left())
+        return Dump(sqlite3.sqlite_version, TOOL, consistent_at, observed)
+
+    @contextmanager
+    def _snapshot(self, deadline: _Deadline) -> Iterator[sqlite3.Connection]:
+        """The source in a read transaction that has begun: from here on, nobody's writes are seen."""
+        self._require_file()
+        try:
+            with closing(_open(self._path, "mode=ro", deadline, busy=self._lock_timeout)) as source:
+                source.execute("BEGIN")
+                source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                yield source
+        except sqlite3.Error as error:
+            if deadline.passed:
+                raise deadline.error() from None
+            raise EngineError(f"{self._path} {_why(error)}.") from None
+
+    def _require_file(self) -> None:
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            raise EngineError(
+                f"{self._path} cannot be reached ({error.strerror}): see whether path is right."
+            ) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise EngineError(f"{self._path} is no file: give the path of the SQLite database itself.")
+        if status.st_size == 0:  # which SQLite takes for a sound database without tables
+            raise EngineError(f"{self._path} is empty (0 bytes): the database was lost, or path is wrong.")
+
+    def _observed(self, source: sqlite3.Connection, check: Check) -> Any:
+        try:
+            return _observe(source, check)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            raise EngineError(
+                f"The check {check.name} cannot be asked of {self._path} ({error}): correct the check."
+            ) from None
+
+    def _copy(self, source: sqlite3.Connection, copy: str, deadline: _Deadline) -> None:
+        def look_at_the_clock(_status: int, _remaining: int, _total: int) -> None:
+            deadline.left()
+
+        with closing(sqlite3.connect(copy, isolation_level=None)) as target:
+            target.execute("PRAGMA synchronous = OFF")  # a copy that a crash tears is never published
+            source.backup(target, pages=_PAGES_A_STEP, progress=look_at_the_clock)
+
+    def _proved(self, path: str, deadline: _Deadline) -> int:
+        """How many rows violate foreign keys, in a copy whose every page and index is sound."""
+        try:
+            with closing(_open(path, "immutable=1", deadline)) as database:
+                return _prove(database)
+        except (sqlite3.Error, Damaged) as error:
+            if deadline.passed:
+                raise deadline.error() from None
+            raise EngineError(
+                f"{self._path} is damaged ({error}), so no backup was taken: recover it, or restore the last good backup."
+            ) from None
+
+    def check(self, reader: ArtefactReader) -> None:
+        for _data in _whole(reader):
+            pass
+
+    @contextmanager
+    def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
+        require_space(directory, reader.manifest.artefacts[0].raw_size, "the restored SQLite database")
+        place = SqlitePlace(os.path.join(directory, "restored.sqlite"))
+        try:
+            yield place
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(place.path)
+
+    def restore(self, reader: ArtefactReader, place: Place) -> None:
+        path = _ours(place).path
+        deadline = _Deadline(self._timeout, f"The restore of {reader.manifest.path}")
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                for data in _whole(reader):
+                    file.write(data)
+                    deadline.left()
+        except OSError as error:
+            raise NoSpace(f"{path} could not be written ({error.strerror}): free some space.") from None
+        name = f"{reader.names()[0]} of {reader.manifest.path}"
+        try:
+            with closing(_open(path, "immutable=1", deadline)) as database:
+                violations = _prove(database)
+        except (sqlite3.Error, Damaged) as error:
+            if deadline.passed:
+                raise deadline.error() from None
+            raise Damaged(f"{name} is no sound SQLite database ({error}).") from None
+        expected = reader.manifest.observed.get(_FOREIGN_KEYS, violations)
+        if violations != expected:
+            raise Damaged(f"{name} has {violations} foreign key violations, its source had {expected}.")
+
+    def verify(self, reader: ArtefactReader, place: Place) -> list[CheckResult]:
+        deadline = _Deadline(self._timeout, f"The verification of {reader.manifest.path}")
+        with closing(_open(_ours(place).path, "immutable=1", deadline)) as database:
+            return [_verified(database, check, reader, deadline) for check in self._checks]
+
+
+def _ours(place: Place) -> SqlitePlace:
+    if not isinstance(place, SqlitePlace):
+        raise EngineError(f"{place!r} is no scratch file of SQLite's: restore into the place that scratch() gave.")
+    return place
+
+
+def _open(path: str, mode: str, deadline: _Deadline, *, busy: float = 0.0) -> sqlite3.Connection:
+    """A connection that reads only, whatever SQL it is given, and stops when the time is up."""
+    connection = sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, timeout=busy, isolation_level=None)
+    connection.set_progress_handler(lambda: deadline.passed, _OPCODES)
+    connection.text_factory = lambda data: data.decode(errors="replace")
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _size(source: sqlite3.Connection) -> int:
+    (pages,) = source.execute("PRAGMA page_count").fetchone()
+    (page_size,) = source.execute("PRAGMA page_size").fetchone()
+    return int(pages) * int(page_size)
+
+
+def _why(error: sqlite3.Error) -> str:
+    return _WHY.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, f"cannot be read ({error})")
+
+
+def _prove(database: sqlite3.Connection) -> int:
+    """The number of foreign key violations; ``Damaged`` unless ``integrity_check`` finds everything in order."""
+    found = [row[0] for row in database.execute("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise Damaged("; ".join(line.splitlines()[-1] for line in found))
+    return sum(1 for _violation in database.execute("PRAGMA foreign_key_check"))
+
+
+def _whole(reader: ArtefactReader) -> Iterator[bytes]:
+    """The bytes of the database, which must be as many as its own header says."""
+    name = reader.names()[0]
+    head, size = b"", 0
+    for data in reader.read(name):
+        head = (head + data[:100])[:100] if len(head) < 100 else head
+        size += len(data)
+        yield data
+    page_size = int.from_bytes(head[16:18]) if head[16:18] != b"\0\1" else 65536
+    pages = int.from_bytes(head[28:32])
+    if not head.startswith(_MAGIC) or size == 0:
+        raise Damaged(f"{name} is no SQLite database: it begins with {head[:16]!r}.")
+    if size != page_size * pages:
+        raise Damaged(f"{name} has {size} bytes, its header says {pages} pages of {page_size}.")
+
+
+def _verified(database: sqlite3.Connection, check: Check, reader: ArtefactReader, deadline: _Deadline) -> CheckResult:
+    try:
+        observed = _observe(database, check)
+    except (sqlite3.Error, ValueError) as error:
+        if deadline.passed:
+            raise deadline.error() from None
+        return CheckResult(check.name, check.expected, f"error: {error}", False)
+    return check.judge(observed, reader.manifest.observed, reader.manifest.consistent_at)
+
+
+def _observe(database: sqlite3.Connection, check: Check) -> Any:
+    """What the check sees: a value for JSON, or a UTC datetime or ``None`` (newest)."""
+    row = database.execute(_question(check)).fetchone()
+    value = row[0] if row else None
+    if check.kind == "newest":
+        return _moment(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _question(check: Check) -> str:
+    if check.query is not None:
+        return check.query
+    table = _quoted(check.subject)
+    if check.column is not None:  # qualified, because SQLite takes an unknown "name" alone for a string
+        return f"SELECT max({table}.{_quoted(check.column)}) FROM {table}"  # nosec B608  # noqa: S608
+    return f"SELECT count(*) FROM {table}"  # nosec B608  # noqa: S608
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _moment(value: Any) -> datetime | None:
+    """SQLite has no type for times: ISO 8601 text (UTC when it names no zone), or seconds or milliseconds since 1970."""
+    if value is None:
+        return None
+    with suppress(ValueError, OverflowError, OSError):
+        if isinstance(value, (int, float)):
+            return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, timezone.utc)
+        moment = datetime.fromisoformat(str(value).strip())
+        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    raise ValueError(f"{value!r} is neither an ISO 8601 time nor seconds since 1970")
