@@ -25,7 +25,7 @@ from ansible_collections.runbook.ops.plugins.module_utils import _server
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, TimedOut
 
 from . import configuration, erni, servers, sme
-from .unprivileged import PID_FILE, start_module
+from .unprivileged import LOG_FILE, PID_FILE, start_module
 
 STATE = "demo.json"
 PURPOSE = "runbook.ops demo"
@@ -186,7 +186,16 @@ class Demo:
         os.makedirs(directory, mode=0o711, exist_ok=True)
         state = self._state
         options = {"sqlite": state["sqlite"]["path"], "postgres": state["postgres"]}
-        start_module("lab.embedded.writer", options, directory, _server.account(None), detach=True)
+        before = sme.newest_order(options["sqlite"])
+        process = start_module("lab.embedded.writer", options, directory, _server.account(None), detach=True)
+        try:
+            _server.await_ready(
+                process, lambda: sme.newest_order(options["sqlite"]) > before,
+                what="the demo's application", stderr_path=os.path.join(directory, LOG_FILE), timeout=30,
+            )  # fmt: skip
+        except BaseException:
+            _server.end(process)
+            raise
 
 
 @contextmanager

@@ -127,12 +127,12 @@ def declared_stores(state: dict[str, Any]) -> Sequence[dict[str, Any]]:
 def _template(state: dict[str, Any], scope: Scope, store: Store) -> Template | None:
     """A small backup for the scope; the configuration's own newest, where there is one."""
     if scope.engine == "postgresql":
-        return _young_database(state)
+        return young_database(state)
     newest = next(iter(Catalogue(store).scope(scope).backups), None)
     return Template.read(store, newest.manifest) if newest else None
 
 
-def _young_database(state: dict[str, Any]) -> Template:
+def young_database(state: dict[str, Any]) -> Template:
     """A real backup of a database with the same schema and few rows."""
     postgres, work_dir = state["postgres"], state["work_dir"]
     directory = os.path.join(work_dir, "young")

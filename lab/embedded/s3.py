@@ -23,7 +23,7 @@ from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from .unprivileged import become, read_options
 
@@ -87,17 +87,22 @@ def _load_everything(application: Application) -> None:
     """moto imports as requests come; have it done while everything can be read."""
     importlib.import_module("werkzeug.debug.tbtools")  # the report of an error
     client = Client(application)
-    client.put("/warm-up")
-    client.put("/warm-up/key", data=b"x")
-    client.get("/warm-up/key")
-    client.get("/warm-up?list-type=2")
-    begun = client.post("/warm-up/key?uploads").text
+    somebody = {"Authorization": "AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/s3/aws4_request"}
+
+    def ask(method: str, path: str, data: bytes | str = b"") -> TestResponse:
+        return client.open(path, method=method, data=data, headers=somebody)
+
+    ask("PUT", "/warm-up")
+    ask("PUT", "/warm-up/key", b"x")
+    ask("GET", "/warm-up/key")
+    ask("GET", "/warm-up?list-type=2")
+    begun = ask("POST", "/warm-up/key?uploads").text
     upload = f"/warm-up/key?uploadId={begun.partition('<UploadId>')[2].partition('<')[0]}"
-    etag = client.put(f"{upload}&partNumber=1", data=b"x").headers["ETag"]
+    etag = ask("PUT", f"{upload}&partNumber=1", b"x").headers["ETag"]
     part = f"<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
-    client.post(upload, data=f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>")
-    client.post("/warm-up?delete", data="<Delete><Object><Key>key</Key></Object></Delete>")
-    client.delete("/warm-up/key")
+    ask("POST", upload, f"<CompleteMultipartUpload>{part}</CompleteMultipartUpload>")
+    ask("POST", "/warm-up?delete", "<Delete><Object><Key>key</Key></Object></Delete>")
+    ask("DELETE", "/warm-up")
     client.post("/moto-api/reset")
 
 

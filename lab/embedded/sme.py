@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+from contextlib import closing
 
 _SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, role TEXT NOT NULL);
@@ -59,6 +60,12 @@ def connect(path: str) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
+
+
+def newest_order(path: str) -> int:
+    """The id of the order that came last."""
+    with closing(connect(path)) as connection:
+        return int(connection.execute("SELECT max(id) FROM orders").fetchone()[0])
 
 
 def place_order(connection: sqlite3.Connection, chance: random.Random) -> None:

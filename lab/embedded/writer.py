@@ -31,13 +31,14 @@ def main() -> None:
     orders = sme.connect(options["sqlite"])
     count = 0
     while True:
-        with orders:
-            sme.place_order(orders, chance)
-            if count % ORDERS_A_MESSAGE == 0:
-                sme.forget_old_orders(orders)
-        if count % ORDERS_A_MESSAGE == 0:
+        seldom = count % ORDERS_A_MESSAGE == 0
+        if seldom:
             with suppress(psycopg.Error):  # the server may be restarting: the next message is soon
                 _say(options["postgres"])
+        with orders:
+            sme.place_order(orders, chance)
+            if seldom:
+                sme.forget_old_orders(orders)
         count += 1
         time.sleep(ORDER_SECONDS)
 

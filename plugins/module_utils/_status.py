@@ -63,7 +63,7 @@ class DatabaseStatus:
                 missing.append(f"{shelf.store} lacks {len(wanted)}")
         return ", ".join(missing) or None
 
-    def due_verify(self) -> str | None:
+    def due_verification(self) -> str | None:
         listings = [shelf.listing for shelf in self.shelves]
         if self.schedules.verify is None or not any(listing.good(self.now) for listing in listings):
             return None

@@ -65,9 +65,9 @@ due:
   returned: success
   type: dict
   sample:
-    backup: [{index: 0, object: postgresql/erni_agents, reason: there is no good backup yet}]
-    copy: []
-    verify: []
+    backups: [{index: 0, object: postgresql/erni_agents, reason: there is no good backup yet}]
+    copies: []
+    verifications: []
 databases:
   description: One summary for each database, with its newest good backup, verdicts, objectives, next slots and stores.
   returned: success
@@ -84,7 +84,7 @@ now:
   type: str
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -165,9 +165,9 @@ def look(stores: list[Store], described: list[Described], cache_dir: str, rememb
         yield DatabaseStatus(scope, shelves, schedules, objectives, utc_now())
 
 
-def due(statuses: list[DatabaseStatus], method: str) -> list[dict[str, Any]]:
+def due(statuses: list[DatabaseStatus], judge: Callable[[DatabaseStatus], str | None]) -> list[dict[str, Any]]:
     """The databases that a job is due for."""
-    reasons = [(index, status.scope, getattr(status, method)()) for index, status in enumerate(statuses)]
+    reasons = [(index, status.scope, judge(status)) for index, status in enumerate(statuses)]
     return [
         {"index": index, "object": f"{scope.engine}/{scope.database}", "reason": reason}
         for index, scope, reason in reasons
@@ -184,7 +184,11 @@ def main() -> None:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
-        due={job: due(statuses, f"due_{job}") for job in ("backup", "copy", "verify")},
+        due={
+            "backups": due(statuses, DatabaseStatus.due_backup),
+            "copies": due(statuses, DatabaseStatus.due_copy),
+            "verifications": due(statuses, DatabaseStatus.due_verification),
+        },
         databases=[status.summary() for status in statuses],
         backups=[row for status in statuses for row in status.rows(module.params["newest"])],
         now=format_time(utc_now()),

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator
 from typing import IO, cast
 
-from .._errors import Damaged, EngineError, TimedOut
+from .._errors import Damaged, TimedOut
 from .._runtime.base import CHUNK
 from .base import ArtefactReader, Place
 
 _MOST_LINKS = 40
-"""Links followed one after another before they count as a circle, as the kernel does."""
+"""Links followed one after another before they count as a circle, as in the kernel."""
 
 
 class FilesPlace(Place):
@@ -32,16 +32,18 @@ class FilesPlace(Place):
         self.links: dict[str, str] = {}
 
     def readable(self, path: str) -> bool:
-        """Whether the file of this name was restored and can be read to its end; links are followed inside."""
-        name: str | None = os.path.normpath("/" + path).lstrip("/")
+        """Whether what has this name was restored, and can be read to its end; links are followed inside."""
+        name = os.path.normpath(path).lstrip("/")
         for _followed in range(_MOST_LINKS):
-            if name is None or (onward := self._follow(name)) is None:
+            if (onward := self._follow(name)) is None:
                 break
             name = onward
         try:
-            with open(os.path.join(self.directory, name or "."), "rb") as file:
+            with open(os.path.join(self.directory, name), "rb") as file:
                 while file.read(CHUNK):
                     pass
+        except IsADirectoryError:
+            return True
         except OSError:
             return False
         return True
@@ -120,14 +122,8 @@ def _inside(name: str) -> str:
 
 
 def _write(path: str, content: IO[bytes], end: float) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        raise EngineError(f"The archive holds {os.path.basename(path)!r} twice.") from None
-    with open(fd, "wb", buffering=0) as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
         while data := content.read(CHUNK):
             if time.monotonic() > end:
                 raise TimedOut("The restore of the files did not finish within its timeout and was ended.")
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) or 0 :]
+            file.write(data)

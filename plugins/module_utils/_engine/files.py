@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files and directories, such as ``.env`` and TLS keys: one tar (pax) stream that any ``tar`` unpacks.
 
-Read on the host that the module runs on. Names are relative to ``/``, in a fixed order; extended attributes and ACLs
-are not kept. What cannot be read whole and unchanged fails the backup by name rather than being left out.
+Read on the host that the module runs on. Names are relative to ``/``, in a fixed order. Hard links become files of
+their own; extended attributes and ACLs are not kept. What cannot be read whole and unchanged fails the backup by name
+rather than being left out.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import stat
@@ -145,7 +147,7 @@ class FilesEngine(Engine):
             buffer = _Buffered(sink)
             tar = tarfile.open(  # noqa: SIM115 - left open after a failure: closing would end the archive properly
                 fileobj=cast("IO[bytes]", buffer), mode="w", format=tarfile.PAX_FORMAT,
-                encoding="utf-8", errors="surrogateescape", copybufsize=CHUNK,
+                encoding="utf-8", errors="surrogateescape",
             )  # fmt: skip
             for path, status in self._walk():
                 if time.monotonic() > end:
@@ -154,7 +156,7 @@ class FilesEngine(Engine):
                     )
                 if _kind(status) is not None:
                     count += _add(tar, path, status)
-                    tar.members = []  # type: ignore[attr-defined] # it would remember every member
+                    tar.members, tar.inodes = [], {}  # type: ignore[attr-defined] # it would remember every file
             tar.close()
             buffer.flush()
         return Dump(platform.release(), TOOL, consistent_at, {"files": count})
@@ -171,8 +173,11 @@ class FilesEngine(Engine):
     def restore(self, reader: ArtefactReader, place: Place) -> None:
         try:
             self._require_count(reader, unpack(reader, _ours(place), time.monotonic() + self._timeout))
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise Damaged(f"{reader.names()[0]} names {error.filename} as a file and as a directory.") from None
         except OSError as error:
-            raise NoSpace(f"{reader.names()[0]} could not be unpacked ({error.strerror}): free some space.") from None
+            kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
+            raise kind(f"{reader.names()[0]} could not be unpacked ({error.strerror}).") from None
 
     def _require_count(self, reader: ArtefactReader, count: int) -> None:
         expected = reader.manifest.observed.get("files", count)
@@ -234,8 +239,6 @@ def _add(tar: tarfile.TarFile, path: str, status: os.stat_result) -> int:
         info = tar.gettarinfo(arcname=name, fileobj=file)
         if not stat.S_ISREG(before.st_mode):
             raise _changed(path)
-        # A hard link is kept as a file of its own: a restore of one path never depends on another.
-        info.type, info.linkname, info.size = tarfile.REGTYPE, "", before.st_size
         tar.addfile(info, cast("IO[bytes]", _Steady(file, path)))
         after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):

@@ -10,6 +10,7 @@ the older journal modes they wait for the copy, as they would for any reader.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -43,12 +44,14 @@ _FOREIGN_KEYS = "foreign_key_violations"
 backup; a restored one must have as many as its source."""
 
 _WHY = {
-    sqlite3.SQLITE_BUSY: "stayed locked by another process for the whole lock_timeout: end the long transaction, or raise lock_timeout",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: this account must be able to read it, and for a database in WAL mode to write its directory",
-    sqlite3.SQLITE_PERM: "cannot be opened: this account must be able to read it",
+    sqlite3.SQLITE_BUSY: "stayed locked by another process for the whole lock_timeout: "
+    "end the long transaction, or raise lock_timeout",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: this account must be able to read it, "
+    "and for a database in WAL mode to write its directory",
     sqlite3.SQLITE_NOTADB: "is no SQLite database, or an encrypted one: see whether path is right",
     sqlite3.SQLITE_CORRUPT: "is damaged: recover it, or restore the last good backup",
-    sqlite3.SQLITE_READONLY: "was left in the middle of a transaction by a crash: open it once with its application, which completes or undoes that",
+    sqlite3.SQLITE_READONLY: "was left in the middle of a transaction by a crash: "
+    "open it once with its application, which completes or undoes that",
     sqlite3.SQLITE_FULL: "cannot be copied, because the disk is full: free some space, or set work_dir to another directory",
 }
 
@@ -221,7 +224,8 @@ class SqliteEngine(Engine):
                     file.write(data)
                     deadline.left()
         except OSError as error:
-            raise NoSpace(f"{path} could not be written ({error.strerror}): free some space.") from None
+            kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
+            raise kind(f"{path} could not be written ({error.strerror}).") from None
         name = f"{reader.names()[0]} of {reader.manifest.path}"
         try:
             with closing(_open(path, "immutable=1", deadline)) as database:
