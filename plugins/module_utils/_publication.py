@@ -22,7 +22,10 @@ from ._records import LEASE, MANIFEST, Lease, Manifest, encode, utc_now
 from ._store.base import DeleteReport, Store
 
 LEASE_TIME = timedelta(hours=1)
-"""How long a killed writer's leavings stay untouched; a living writer renews at half of it."""
+"""How long a killed writer's leavings stay untouched."""
+
+RENEWAL = timedelta(seconds=15)
+"""How often a living writer says that it lives, and how far it has come."""
 
 _WRITERS = 8
 
@@ -42,13 +45,13 @@ class Publication:
         self._renew_at = utc_now()
         self.progress(0)
 
-    def progress(self, _size: int) -> None:
+    def progress(self, done_bytes: int) -> None:
         """Called while bytes flow."""
         now = utc_now()
         if now >= self._renew_at:
-            lease = Lease(_owner(), "write", now + LEASE_TIME)
+            lease = Lease(_owner(), "write", now + LEASE_TIME, done_bytes)
             self.store.put(self._lease_key, encode(lease.to_dict()))
-            self._renew_at = now + LEASE_TIME / 2
+            self._renew_at = now + RENEWAL
 
     def publish(self, manifest: Manifest, records: dict[str, bytes] | None = None) -> None:
         """Put the records that belong beside the manifest, then the manifest, then let the lease go."""

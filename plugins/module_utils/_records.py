@@ -218,17 +218,26 @@ class Hold:
 
 @dataclass(frozen=True)
 class Lease:
-    """Who is writing or deleting a backup's directory, and until when others must keep off it."""
+    """Who is writing or deleting a backup's directory, and until when others must keep off it.
+
+    ``done_bytes`` tells onlookers how far a writer has come.
+    """
 
     owner: str
     purpose: str
     expires_at: datetime
+    done_bytes: int = 0
 
     def live(self, now: datetime) -> bool:
         return self.expires_at > now
 
     def to_dict(self) -> dict[str, Any]:
-        return {"owner": self.owner, "purpose": self.purpose, "expires_at": format_time(self.expires_at)}
+        return {
+            "owner": self.owner,
+            "purpose": self.purpose,
+            "expires_at": format_time(self.expires_at),
+            "done_bytes": self.done_bytes,
+        }
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -338,6 +347,7 @@ def parse_lease(data: bytes, path: str) -> Lease:
     where = f"{path}/{LEASE}"
     record = _load(data, where, versioned=False)
     try:
-        return Lease(str(record["owner"]), str(record["purpose"]), parse_time(record["expires_at"]))
+        done = int(record.get("done_bytes", 0))
+        return Lease(str(record["owner"]), str(record["purpose"]), parse_time(record["expires_at"]), done)
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"{where} is not a lease ({error!r}).") from None

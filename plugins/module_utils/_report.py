@@ -33,16 +33,19 @@ def _short(moment: str | None) -> str:
 def database_line(database: Row) -> str:
     """One database in a line: how old its newest good backup is, whether it was proved, what is next."""
     newest, name = database["newest"], f"{database['engine']}/{database['database']}"
+    problems = [_problem(store) for store in database["stores"] if store["unreadable"] or store["future"]]
+    running = [_running(lease, store["store"]) for store in database["stores"] for lease in store["in_progress"]]
     if newest is None:
-        return f"{name}: NO GOOD BACKUP; next slot {_short(database['next_backup'])}"
+        return "; ".join(
+            [f"{name}: NO GOOD BACKUP", *running, *problems, f"next slot {_short(database['next_backup'])}"]
+        )
     parts = [f"newest good backup is {human_duration(database['age_seconds'])} old ({human_size(newest['size'])})"]
     if database["rpo_met"] is False:
         parts.append("OLDER THAN ITS RPO")
     parts.append(_proof(database))
     if database["next_backup"]:
         parts.append(f"next slot {_short(database['next_backup'])}")
-    problems = [_problem(store) for store in database["stores"] if store["unreadable"] or store["future"]]
-    return f"{name}: " + ", ".join(parts + problems)
+    return f"{name}: " + ", ".join(parts + running + problems)
 
 
 def _proof(database: Row) -> str:
@@ -58,6 +61,10 @@ def _proof(database: Row) -> str:
     )
 
 
+def _running(lease: Row, store: str) -> str:
+    return f"{lease['purpose']} of {lease['id']} to {store} is running on {lease['owner']} ({human_size(lease['done_bytes'])} so far)"
+
+
 def _problem(store: Row) -> str:
     return f"{store['store']} HAS {'; '.join([*store['unreadable'], *(f'{i} dated in the future' for i in store['future'])])}"
 
@@ -68,7 +75,7 @@ def backup_table(databases: Sequence[Row], backups: Sequence[Row]) -> str:
     for database in databases:
         rows = [row for row in backups if _of(row) == _of(database)]
         labels = [store["store"] for store in database["stores"]]
-        blocks.append("\n".join([database_line(database), *_aligned(_cells(rows, labels))]))
+        blocks.append("\n".join([database_line(database), *calendar(rows), *_aligned(_cells(rows, labels))]))
     return "\n\n".join(blocks)
 
 
@@ -104,6 +111,17 @@ def _place(row: Row, labels: Sequence[str]) -> str:
     if sum(label.startswith(kind + ":") for label in labels) > 1:
         kind = row["store"]
     return f"{kind}({row['storage_class']})" if row["storage_class"] else kind
+
+
+def calendar(rows: Iterable[Row]) -> list[str]:
+    """A picture of what is kept: a line a month, a mark a day; ``#`` verified, ``o`` unverified, ``x`` failed, ``.`` none."""
+    marks: dict[str, str] = {}
+    for row in rows:
+        day, mark = row["started_at"][:10], {"passed": "#", "failed": "x"}.get(row["verified"], "o")
+        marks[day] = min(marks.get(day, "~"), mark)  # '#' sorts before 'o' before 'x': the best of the day
+    months = sorted({day[:7] for day in marks}, reverse=True)
+    days = range(1, 32)
+    return [f"  {month} " + "".join(marks.get(f"{month}-{day:02}", ".") for day in days) for month in months]
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -109,7 +109,9 @@ class DatabaseStatus:
             "store": shelf.store,
             "backups": len(listing.backups),
             "bytes": sum(backup.size for backup in listing.backups),
-            "in_progress": [leased.id for leased in listing.leased if leased.lease.live(self.now)],
+            "in_progress": [
+                {"id": leased.id, **leased.lease.to_dict()} for leased in listing.leased if leased.lease.live(self.now)
+            ],
             "stale": [leased.id for leased in listing.stale(self.now)],
             "unreadable": list(listing.unreadable),
             "future": future,

@@ -154,6 +154,7 @@ def test_a_server_with_save_rules_and_writers_is_saved_too(binary: str, tmp_path
 
 def test_a_replica_is_saved_without_its_primary(server: Running, tmp_path: Path) -> None:
     server.client().set("canary", "from the primary")
+    server.client().config_set("repl-diskless-sync-delay", 0)
     with running(server.binary, tmp_path / "replica", masterauth=PASSWORD) as replica:
         replica.client().replicaof("127.0.0.1", server.server.port)
         until(lambda: replica.client().info("replication")["master_link_status"] == "up")
@@ -269,9 +270,9 @@ def test_a_server_that_stops_during_the_save_and_goes_on_is_followed(newest: Run
 
 
 def test_a_save_that_takes_too_long_is_told_and_goes_on(server: Running) -> None:
-    server.slow_save(2)
-    with pytest.raises(TimedOut, match=r"within 0.8s, it is saving"):
-        save(server.login, timeout=0.8)
+    server.slow_save(4)
+    with pytest.raises(TimedOut, match=r"within 1.5s, it is saving"):
+        save(server.login, timeout=1.5)
     assert server.saving()
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from ansible_collections.runbook.ops.plugins.module_utils._checks import parse_checks
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
     encryptor_of,

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-
 from ansible_collections.runbook.ops.plugins.module_utils._backup import backup_due
 from ansible_collections.runbook.ops.plugins.module_utils._catalog import ScopeListing, StoredBackup
 from ansible_collections.runbook.ops.plugins.module_utils._copy import wanted_copies
@@ -31,11 +30,15 @@ class Shelf:
         self.label = label
 
 
-def stored(days_ago: int, *, passed: bool | None = None, label: str = "scheduled", storage_class: str | None = None) -> StoredBackup:
+def stored(
+    days_ago: int, *, passed: bool | None = None, label: str = "scheduled", storage_class: str | None = None
+) -> StoredBackup:
     moment = NOW - timedelta(days=days_ago, hours=1)
     identity = f"{moment:%Y%m%dT%H%M%SZ}-00000000"
     manifest = Manifest(identity, SCOPE, label, moment, moment, moment, "15", "pg_dump 15", ())
-    verification = None if passed is None else Verification(identity, moment + timedelta(hours=1), passed, "restore", "x")
+    verification = (
+        None if passed is None else Verification(identity, moment + timedelta(hours=1), passed, "restore", "x")
+    )
     return StoredBackup(manifest, (), 1, storage_class, verification)
 
 

@@ -10,7 +10,6 @@ import re
 from datetime import datetime, timezone
 
 import pytest
-
 from ansible_collections.runbook.ops.plugins.module_utils import _records as records
 from ansible_collections.runbook.ops.plugins.module_utils._errors import Unreadable
 
@@ -75,7 +74,8 @@ def test_ids_sort_by_time_and_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "20260301T020000Z", "20260301T020000Z-5F3A9C1E", "20260301T020000Z-5f3a9c1e\n", "20261301T020000Z-5f3a9c1e"]
+    "name",
+    ["", "20260301T020000Z", "20260301T020000Z-5F3A9C1E", "20260301T020000Z-5f3a9c1e\n", "20261301T020000Z-5f3a9c1e"],
 )
 def test_other_directories_are_not_ids(name: str) -> None:
     assert not records.is_id(name)

@@ -10,12 +10,11 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy, parse_policy
 from ansible_collections.runbook.ops.plugins.module_utils._records import Hold
 from ansible_collections.runbook.ops.plugins.module_utils._retention import Backup, Plan, plan
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 UTC = timezone.utc
 WINDOWS = {"daily": {"within": "30d"}, "weekly": {"within": "90d"}, "monthly": {"within": "365d"}}
@@ -239,7 +238,10 @@ def histories(draw: st.DrawFn) -> list[Backup]:
     offsets = draw(st.lists(OFFSETS, min_size=1, max_size=60, unique=True))
     return [
         Backup(
-            f"id-{offset:08}", NOW - timedelta(minutes=offset), draw(LABELS), draw(st.sampled_from([None, None, True, False]))
+            f"id-{offset:08}",
+            NOW - timedelta(minutes=offset),
+            draw(LABELS),
+            draw(st.sampled_from([None, None, True, False])),
         )
         for offset in offsets
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import pytest
-
 from ansible_collections.runbook.ops.plugins.module_utils._schedule import due_since, newest_slot, next_slot
 
 
@@ -24,7 +23,12 @@ def at(text: str) -> datetime:
         ("0 2 * * *", "2026-03-01T01:59:59", "2026-02-28T02:00", "2026-03-01T02:00"),
         ("0 4 1 * *", "2024-02-29T12:00", "2024-02-01T04:00", "2024-03-01T04:00"),
         ("0 2 29 2 *", "2026-01-01T00:00", "2024-02-29T02:00", "2028-02-29T02:00"),
-        ("30 2 * * *", "2026-03-29T02:45", "2026-03-29T02:30", "2026-03-30T02:30"),  # no such hour in Zurich; UTC has it
+        (
+            "30 2 * * *",
+            "2026-03-29T02:45",
+            "2026-03-29T02:30",
+            "2026-03-30T02:30",
+        ),  # no such hour in Zurich; UTC has it
         ("30 2 * * *", "2026-10-25T02:45", "2026-10-25T02:30", "2026-10-26T02:30"),  # twice in Zurich; UTC has it once
         ("0 9 * * 1", "2027-01-01T00:00", "2026-12-28T09:00", "2027-01-04T09:00"),
     ],

@@ -35,10 +35,13 @@ class Completed:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A stream that ended well: the program returned 0 and these are the bytes it wrote, counted at the source."""
+    """A stream that ended well: the program returned 0 and these are the bytes it wrote, counted at the source.
+
+    ``sha256`` is ``None`` where the way cannot change bytes, so that counting them is enough.
+    """
 
     size: int
-    sha256: str
+    sha256: str | None
 
 
 class Instance(ABC):

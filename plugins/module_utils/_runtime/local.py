@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import secrets
 import signal
@@ -56,7 +55,7 @@ class _Feeder(threading.Thread):
             stdin.close()
         except BrokenPipeError:
             pass  # the program stopped reading: its return code says whether that was right
-        except BaseException as error: # handed to the caller's thread, which raises it
+        except BaseException as error:  # handed to the caller's thread, which raises it
             self.error = error
             _kill(self._process)
         finally:
@@ -193,7 +192,7 @@ class LocalInstance(Instance):
         env: Mapping[str, str] | None = None,
     ) -> Streamed:  # fmt: skip
         with _running(argv, [stdin], env, timeout) as process:
-            # The kernel's pipe cannot lose bytes, so counting at this end counts at the source.
+            # The kernel's pipe cannot lose or change bytes, so counting at this end counts at the source.
             streamed = _pass_on(process.chunks(), sink)
             returncode, stderr = process.finish()
             if returncode != 0:
@@ -234,12 +233,12 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _pass_on(chunks: Iterable[bytes], sink: Sink) -> Streamed:
-    size, digest = 0, hashlib.sha256()
+    """No digest: who keeps the bytes takes his own, and a second one would cost a backup a tenth of its time."""
+    size = 0
     for data in chunks:
         size += len(data)
-        digest.update(data)
         sink(data)
-    return Streamed(size, digest.hexdigest())
+    return Streamed(size, None)
 
 
 class LocalRuntime(Runtime):

@@ -35,11 +35,11 @@ class SqliteSubject(Subject):
         {"sql": "SELECT sum(total) FROM orders", "name": "turnover", "expect": "source"},
         {"sql": "SELECT group_concat(id) FROM orders WHERE id < 4", "name": "first ids", "expect": "source"},
     )
-    failing = {"table": "orders", "rows": ">=1000"}
 
     def __init__(self, path: Path, work_dir: Path) -> None:
         self.path = path
         self.work_dir = work_dir
+        self.failing = {"table": "orders", "rows": ">=1000"}
         self.connection = sqlite3.connect(path)
         self.connection.executescript(SCHEMA)
 

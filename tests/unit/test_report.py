@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What operators and Prometheus read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._durations import human_duration
+from ansible_collections.runbook.ops.plugins.module_utils._report import (
+    backup_table,
+    calendar,
+    database_line,
+    human_size,
+    metrics,
+)
+
+NEWEST = {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123}
+PASSED = {"result": "passed", "verified_at": "2026-03-01T03:10:00Z", "restore_seconds": 8.9}
+STORE = {"store": "local:/backups", "unreadable": [], "future": [], "in_progress": [], "stale": []}
+DATABASE: dict[str, Any] = {
+    "engine": "postgresql", "database": "erni_agents", "newest": NEWEST, "age_seconds": 3700, "rpo_met": True,
+    "rpo_seconds": 86400, "last_verified_at": "2026-03-01T03:10:00Z", "verification": PASSED, "rto_met": True,
+    "next_backup": "2026-03-02T02:00:00Z", "stores": [STORE],
+}  # fmt: skip
+
+
+def row(day: str, verified: str | None = None, store: str = "local:/backups", **values: Any) -> dict[str, Any]:
+    return {
+        "store": store, "engine": "postgresql", "database": "erni_agents", "id": f"{day.replace('-', '')}T020000Z-00000000",
+        "label": "scheduled", "started_at": f"{day}T02:00:00Z", "age_seconds": 60, "size": 2048, "storage_class": None,
+        "verified": verified, "kept_by": ["daily " + day], "kept_until": "2026-03-31T02:00:00Z", **values,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, "newest good backup is 1h 1m old (161 MiB), verified 2026-03-01 03:10Z (restored in 8.9s), next slot"),
+        ({"rpo_met": False}, "OLDER THAN ITS RPO"),
+        ({"rto_met": False}, "SLOWER THAN ITS RTO"),
+        ({"verification": None}, "never verified"),
+        (
+            {"verification": {**PASSED, "result": "failed", "reason": "bytes changed"}},
+            "LAST VERIFICATION FAILED (bytes changed)",
+        ),
+        ({"newest": None}, "NO GOOD BACKUP"),
+        ({"stores": [{**STORE, "unreadable": ["x is not JSON."]}]}, "local:/backups HAS x is not JSON."),
+        ({"stores": [{**STORE, "future": ["2030"]}]}, "2030 dated in the future"),
+        (
+            {
+                "stores": [
+                    {**STORE, "in_progress": [{"id": "i", "purpose": "write", "owner": "h:1", "done_bytes": 3 << 20}]}
+                ]
+            },
+            "write of i to local:/backups is running on h:1 (3.0 MiB so far)",
+        ),
+    ],
+)
+def test_a_database_in_a_line(change: dict[str, Any], says: str) -> None:
+    assert says in database_line({**DATABASE, **change})
+
+
+def test_the_table_puts_copies_side_by_side() -> None:
+    rows = [
+        row("2026-03-01"),
+        row("2026-03-01", "passed", "s3:bucket", storage_class="GLACIER"),
+        row("2026-02-28", label="manual"),
+    ]
+    table = backup_table([{**DATABASE, "stores": [STORE, {**STORE, "store": "s3:bucket"}]}], rows)
+    lines = table.splitlines()
+    assert lines[1].split() == ["2026-03", "#" + "." * 30] and lines[2].split() == ["2026-02", "." * 27 + "o..."]
+    assert lines[3].split()[:3] == ["BACKUP", "AGE", "SIZE"]
+    assert "passed" in lines[4] and "local s3(GLACIER)" in lines[4] and lines[4].endswith("2026-03-31")
+    assert "manual" in lines[5]
+
+
+def test_the_calendar_marks_the_best_of_a_day() -> None:
+    rows = [row("2026-02-03", "failed"), row("2026-02-03"), row("2026-02-04", "failed"), row("2025-12-31", "passed")]
+    assert calendar(rows) == ["  2026-02 ..ox" + "." * 27, "  2025-12 " + "." * 30 + "#"]
+
+
+def test_metrics_are_timestamps_in_prometheus_text() -> None:
+    text = metrics([DATABASE, {**DATABASE, "database": 'q"\n', "newest": None, "verification": None}], "erni")
+    sample = 'runbook_backup_last_success_timestamp_seconds{system="erni",engine="postgresql",database="erni_agents"} 1772330441'
+    assert sample in text.splitlines()
+    assert 'runbook_backup_verified{system="erni",engine="postgresql",database="erni_agents"} 1' in text.splitlines()
+    assert 'database="q\\"\\n"' in text and "age" not in text
+    for line in text.splitlines():
+        assert line.startswith(("# HELP runbook_backup_", "# TYPE runbook_backup_", "runbook_backup_"))
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
+def test_sizes(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.29, "0.3s"), (59, "59s"), (125, "2m"), (3600, "1h"), (3 * 86400 + 4 * 3600, "3d 4h")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert human_duration(seconds) == text
