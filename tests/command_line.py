@@ -15,15 +15,14 @@ BIN = Path(sys.executable).parent
 
 
 def ended(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What the program did; its output and its errors are one text."""
+    """What the program did."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return subprocess.run(
         [str(BIN / argv[0]), *argv[1:]],
         cwd=cwd,
         env={**inherited, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         encoding="utf-8",
         timeout=seconds,
         check=False,
@@ -33,7 +32,7 @@ def ended(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str
 def said(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str) -> str:
     """What a program printed that must succeed."""
     result = ended(*argv, cwd=cwd, seconds=seconds, **environment)
-    assert result.returncode == 0, f"{' '.join(argv)} ended with {result.returncode}:\n{result.stdout}"
+    assert result.returncode == 0, f"{' '.join(argv)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
 

@@ -22,6 +22,8 @@ from lab.embedded.servers import (
     start_s3,
 )
 
+pytest_plugins = ["support.fault_report"]
+
 PASSABLE = 0o711
 """As root, servers run under another account, which must get through to their directories."""
 

@@ -25,7 +25,7 @@ from ansible_collections.runbook.ops.plugins.module_utils import _server
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, TimedOut
 
 from . import configuration, erni, servers, sme
-from .unprivileged import LOG_FILE, PID_FILE, start_module
+from .unprivileged import LOG_FILE, PID_FILE, make_passable, start_module
 
 STATE = "demo.json"
 PURPOSE = "runbook.ops demo"
@@ -80,15 +80,17 @@ def clean(directory: str) -> dict[str, Any]:
     """Stop what runs and delete the directory, if it is a demo's."""
     if not os.path.lexists(directory):
         return {"changed": False, "directory": os.path.abspath(directory)}
-    down(directory)
     with _held(directory) as home:
+        if not os.listdir(home):  # nobody's, so not ours
+            return {"changed": False, "directory": home}
+        for service in reversed(SERVICES):
+            _stop(home, service)
         for entry in os.scandir(home):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
             elif entry.name != STATE:
                 os.unlink(entry.path)
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(home, STATE))
+        os.unlink(os.path.join(home, STATE))
         os.rmdir(home)
         return {"changed": True, "directory": home}
 
@@ -139,8 +141,9 @@ class Demo:
         sme.create(state["sqlite"]["path"])
         if account:
             os.chown(state["sqlite"]["path"], account.uid, account.gid)
-        for path, mode in (("backups", 0o700), ("work", 0o711), ("metrics", 0o755)):
-            os.makedirs(os.path.join(self._home, path), mode=mode, exist_ok=True)
+        make_passable(state["work_dir"])
+        for path in (state["backups"], os.path.dirname(state["metrics_file"])):
+            os.makedirs(path, mode=0o700, exist_ok=True)
         passwords = {"DB_PASSWORD": state["postgres"]["password"], "REDIS_PASSWORD": state["redis"]["password"]}
         configuration.write_configuration(state["configuration"]["directory"], passwords)
         fingerprint = configuration.write_keys(os.path.join(self._home, "keys"))
@@ -183,7 +186,7 @@ class Demo:
         self._save()
 
     def _writer(self, directory: str) -> None:
-        os.makedirs(directory, mode=0o711, exist_ok=True)
+        make_passable(directory)
         state = self._state
         options = {"sqlite": state["sqlite"]["path"], "postgres": state["postgres"]}
         before = sme.newest_order(options["sqlite"])
@@ -202,8 +205,7 @@ class Demo:
 def _held(directory: str) -> Iterator[str]:
     """The demo's directory, ours alone while we work on it. Anybody else's is refused."""
     home = os.path.abspath(directory)
-    with suppress(FileExistsError):
-        os.makedirs(home, mode=0o711)
+    make_passable(home)
     found = os.lstat(home)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise InputError(

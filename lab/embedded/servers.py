@@ -17,12 +17,13 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ansible_collections.runbook.ops.plugins.module_utils import _server
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError
 
-from .unprivileged import LOG_FILE, PID_FILE, start_module
+from .unprivileged import LOG_FILE, PID_FILE, make_passable, start_module
 
 REGION = "eu-central-1"
 _POSTGRES_HOMES = {18: "pginstall18", 16: "pginstall"}
@@ -94,6 +95,10 @@ def start_postgres(
         raise InputError(
             f"password is not given, but {data_dir} holds a cluster already: give the one it was made with."
         )
+    if _server.running(os.path.join(home, PID_FILE)) is None:
+        # After a restart of the machine its process number may be somebody else's, which PostgreSQL takes for a server.
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(data_dir, "postmaster.pid"))
     server = _server.start_postgres(
         bin_dir, data_dir, account=account, settings=_POSTGRES_SETTINGS, port=port,
         stderr_path=os.path.join(home, LOG_FILE), die_with_parent=not detach,
@@ -161,9 +166,8 @@ def _answers(server: _server.Server) -> bool:
 def _home(directory: str | os.PathLike[str]) -> tuple[str, _server.Account | None]:
     """The server's directory, which its account may pass through, and that account."""
     home = os.path.abspath(directory)
-    account = _server.account(None)
-    os.makedirs(home, mode=0o711, exist_ok=True)
-    return home, account
+    make_passable(home)
+    return home, _server.account(None)
 
 
 def _wheel(package: str) -> str:

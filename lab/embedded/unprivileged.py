@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.runbook.ops.plugins.module_utils import _server
@@ -21,6 +22,13 @@ from ansible_collections.runbook.ops.plugins.module_utils import _server
 PID_FILE = "pid"
 LOG_FILE = "server.log"
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def make_passable(directory: str) -> None:
+    """A directory that others may pass through without seeing what is there, whatever the umask."""
+    with suppress(FileExistsError):
+        os.makedirs(directory)
+        os.chmod(directory, 0o711)  # noqa: S103 - that is what it is for
 
 
 def start_module(

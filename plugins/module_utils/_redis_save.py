@@ -11,7 +11,8 @@ What each observation is worth (Redis 6.2 to 8):
   ``ok`` is no proof of success, ``err`` is proof of failure.
 - ``rdb_saves`` (Redis 7) counts saves when they *begin*: it tells whether a scheduled save has had its turn. Without it
   (6.2), a scheduled save that did not show is asked for once more.
-- A server has one child at a time, so while none but ours can have begun, the one that runs is ours.
+- A server has one child at a time: one that runs is not ours unless BGSAVE was accepted. It may even be a replica's
+  transfer, which counts as a save in progress but leaves no file.
 - Another ``run_id`` means that the server was restarted and our save died with it; LASTSAVE then is its start.
 """
 
@@ -113,7 +114,7 @@ class BackgroundSave:
                 if self._ask():
                     self._pause = _FIRST_PAUSE
                     return
-                doing = "not reachable any more"
+                doing = "not reachable any more, or busy with a save of somebody else"
             self._sleep(doing)
             state = self._look()
 
@@ -141,18 +142,18 @@ class BackgroundSave:
                 raise EngineError(self._failure(state))
 
     def _ask(self) -> bool:
-        """Ask for a save; whether one now runs or is scheduled that began after the request."""
+        """Ask for a save; whether it was taken on. One that somebody began in between may be a replica's, which leaves
+        no file, so it is not taken for ours."""
         try:
             reply = str(self._server.command("BGSAVE", "SCHEDULE"))
-        except Unavailable:
-            return False
         except NotPermitted:
             raise
         except EngineError as error:
-            if "already in progress" in str(error):  # somebody began one since we looked: it serves us as well
-                self._scheduled = False
-                return True
-            raise EngineError(_refusal(str(error))) from None
+            already = "already in progress" in str(error)
+            if not already and not isinstance(error, Unavailable):
+                raise EngineError(_refusal(str(error))) from None
+            self._waited_for_another |= already
+            return False
         self._scheduled = "scheduled" in reply
         return True
 

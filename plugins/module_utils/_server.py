@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ._errors import Busy, CommandFailed, EngineError, InputError, TimedOut
+from ._scratch import PREFIX
 
 LOOPBACK = "127.0.0.1"
 ACCOUNTS = ("nobody", "postgres")
@@ -67,13 +68,16 @@ def account(run_as: str | None) -> Account | None:
 
 
 def give(directory: str, owner: Account | None) -> str:
-    """Make ``directory`` (created 0700 when missing) the server's own; it must be able to get there."""
+    """Make ``directory`` (created 0700 when missing) the server's own; it must be able to get there.
+
+    A scratch directory of ours around it is opened to pass through; other directories' modes are not ours to change.
+    """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if owner:
         os.chown(directory, owner.uid, owner.gid)
         parent = os.path.dirname(os.path.abspath(directory))
-        if os.stat(parent).st_uid == 0 and not reachable(parent, owner):
-            os.chmod(parent, os.stat(parent).st_mode & 0o7777 | 0o011)  # noqa: S103 - pass through, see nothing
+        if os.path.basename(parent).startswith(PREFIX) and os.stat(parent).st_uid == os.geteuid():
+            os.chmod(parent, 0o711)  # noqa: S103 - to pass through and see nothing
         if not reachable(directory, owner):
             raise InputError(
                 f"{directory} cannot be reached by the account {owner.name}, under which its server runs: "

@@ -25,6 +25,8 @@ class Shelf(ArtefactReader):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._complete: list[Artefact] = []
+        self.interfere: Callable[[], object] | None = None
+        """Called once, when the first bytes of a dump arrive."""
 
     @contextmanager
     def open(self, stem: str, format: str) -> Iterator[Sink]:
@@ -32,14 +34,15 @@ class Shelf(ArtefactReader):
         with path.open("wb") as file:
 
             def sink(data: bytes) -> None:
+                if self.interfere:
+                    action, self.interfere = self.interfere, None
+                    action()
                 digest.update(data)
                 file.write(data)
 
             yield sink
         size = path.stat().st_size
-        self._complete.append(
-            Artefact(stem, format, None, None, size, size, digest.hexdigest(), digest.hexdigest())
-        )
+        self._complete.append(Artefact(stem, format, None, None, size, size, digest.hexdigest(), digest.hexdigest()))
 
     def take(self, engine: Engine) -> Dump:
         """A whole backup. What is complete afterwards is in ``names()``."""

@@ -28,7 +28,9 @@ SUBJECTS = sorted(
 DAMAGES = {
     "truncated": lambda data: data[: len(data) * 9 // 10],
     "cut to nothing": lambda data: b"",
-    "a flipped byte": lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :],
+    "a flipped byte": lambda data: (
+        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+    ),
     "other bytes": lambda data: b"no dump of any kind " * 64,
 }
 UNNOTICED = {name: DAMAGES[name] for name in ("cut to nothing", "other bytes")}
@@ -145,7 +147,9 @@ def test_every_damage_is_told_from_a_sound_backup(subject: Subject, shelf: Shelf
     kept: list[bytes] = []
 
     for name, change, unnoticed in cases:
-        shelf.damage(data, lambda original, change=change: kept.append(original) or change(original), unnoticed=unnoticed)
+        shelf.damage(
+            data, lambda original, change=change: kept.append(original) or change(original), unnoticed=unnoticed
+        )
         with pytest.raises(Damaged):
             engine.check(shelf)
             pytest.fail(f"{name} ({unnoticed=}) was not seen by check")

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def test_two_writers_of_one_key_leave_one_whole_object(store: Store) -> None:
 
 def test_what_is_not_there_says_so(store: Store) -> None:
     for ask in (store.read, store.get):
-        with pytest.raises(NotFound, match="scope/manifest.json") as caught:
+        with pytest.raises(NotFound, match=r"scope/manifest\.json") as caught:
             ask("scope/manifest.json")
         assert store.label in str(caught.value)
 
@@ -202,10 +202,8 @@ def test_keys_that_could_lead_elsewhere_are_refused(store: Store, key: str, tmp_
     ):
         with pytest.raises((Refused, Unsupported)):
             ask(key)
-    try:
+    with suppress(Refused):
         assert key in store.delete([key]).errors
-    except Refused:
-        pass
     assert not list(tmp_path.glob("**/*passwd*"))
 
 
@@ -251,14 +249,20 @@ def test_a_directory_is_not_its_namesake(store: Store) -> None:
     assert keys(store, "nobody/") == []
 
 
-def test_a_listing_costs_its_pages(bucket: S3Store) -> None:
-    client, name = bucket.bucket.client, bucket.bucket.name
+def test_listing_and_deleting_cost_their_pages(bucket: S3Store) -> None:
+    names: list[str] = []
     for count in (0, 1, 1000, 1001):
-        for number in range(len(keys(bucket)), count):
-            client.put_object(Bucket=name, Key=f"{bucket.bucket.prefix}{number:04}", Body=b"")
+        for number in range(len(names), count):
+            names.append(f"d/{number:04}")
+            bucket.bucket.client.put_object(**bucket.bucket.name_of(names[-1]), Body=b"12")
         with counted(bucket) as requests:
-            assert len(list(bucket.entries(""))) == count
+            assert keys(bucket) == names
         assert requests == {"ListObjectsV2": max(1, math.ceil(count / 1000))}
+    with counted(bucket) as requests:
+        report = bucket.delete(names)
+    assert (report.deleted, report.freed) == (names, 2002)
+    assert requests["DeleteObjects"] == 2
+    assert keys(bucket) == []
 
 
 def test_what_a_console_makes_for_a_folder_is_no_object(bucket: S3Store) -> None:
@@ -293,17 +297,6 @@ def test_delete_takes_former_versions_too(s3: S3Server) -> None:
     left = client.list_object_versions(Bucket=name)
     assert [version["Key"] for version in left.get("Versions", [])] == [f"{store.bucket.prefix}s/m.other"]
     assert not left.get("DeleteMarkers")
-
-
-def test_delete_asks_for_a_thousand_at_a_time(bucket: S3Store) -> None:
-    names = [f"d/{number:04}" for number in range(1001)]
-    for name in names:
-        bucket.bucket.client.put_object(**bucket.bucket.name_of(name), Body=b"12")
-    with counted(bucket) as requests:
-        report = bucket.delete(names)
-    assert (len(report.deleted), report.freed) == (1001, 2002)
-    assert requests["DeleteObjects"] == 2
-    assert keys(bucket) == []
 
 
 # Storage classes
@@ -381,7 +374,7 @@ def test_a_hint_that_was_far_too_small_meets_no_bound_of_parts(
         with bucket.upload("x", size_hint=0) as upload:
             upload.write(data)
             upload.commit()
-    assert requests["UploadPart"] == 7  # 5, 5, 10, 10, 20, 20 MiB: no more than the doubling takes
+    assert requests["UploadPart"] == 6  # of 5, 5, 10, 10, 20, 20 MiB
     assert b"".join(bucket.read("x")) == data
 
 
@@ -393,7 +386,7 @@ def test_sweep_takes_only_what_is_dead(store: Store) -> None:
     unfinished = {key: store.upload(key, size_hint=0) for key in ("a/1/data", "b/1/data")}
     for upload in unfinished.values():
         upload.__enter__().write(b"x" * (2 * PART + 1))
-    _await(lambda: len(remains(store)) == 2)
+    _await(lambda: len(remains(store)) == 2 and _parts_arrived(store))
     assert store.sweep("") == []
     (swept,) = store.sweep("a/", AT_ONCE)
     assert swept.startswith("a/1/data")
@@ -403,6 +396,18 @@ def test_sweep_takes_only_what_is_dead(store: Store) -> None:
     assert remains(store) == []
     for upload in unfinished.values():
         upload.__exit__(None, None, None)
+
+
+def _parts_arrived(store: Store) -> bool:
+    """Whether each unfinished upload has a part to be dated by: moto's uploads all begin in 2010."""
+    if isinstance(store, LocalStore):
+        return True
+    assert isinstance(store, S3Store)
+    client, name = store.bucket.client, store.bucket.name
+    return all(
+        client.list_parts(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts")
+        for upload in client.list_multipart_uploads(Bucket=name)["Uploads"]
+    )
 
 
 def _await(condition: Callable[[], bool]) -> None:

@@ -116,7 +116,9 @@ def _candidates(newest: str) -> Iterator[str]:
 
 def _version(path: str) -> str:
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, timeout=10, check=False, encoding="utf-8").stdout
+        said = subprocess.run(
+            [path, "--version"], capture_output=True, timeout=10, check=False, encoding="utf-8"
+        ).stdout
     except OSError:
         return ""
     match = re.search(r"v=(\S+)", said)

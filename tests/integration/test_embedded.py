@@ -22,11 +22,12 @@ import psycopg
 import pytest
 import redis
 from ansible_collections.runbook.ops.plugins.module_utils import _server
-from ansible_collections.runbook.ops.plugins.module_utils._errors import EngineError, InputError
+from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy, EngineError, InputError
 from ansible_collections.runbook.ops.plugins.module_utils._records import Scope
+from ansible_collections.runbook.ops.plugins.module_utils._scratch import scratch_directory
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 
-from lab.embedded import demo, history, sme
+from lab.embedded import demo, history, servers, sme
 from lab.embedded.servers import PostgresServer, start_redis, start_s3
 
 
@@ -170,6 +171,12 @@ def test_a_stranger_s_directory_is_left_alone(tmp_path: Path, content: str | Non
     assert (stranger / "file").read_text() == "precious"
 
 
+def test_an_empty_directory_is_nobody_s(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert demo.clean(str(tmp_path / "empty"))["changed"] is False
+    assert (tmp_path / "empty").is_dir()
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -232,6 +239,39 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, postgres: PostgresS
         start_s3(tmp_path / "s3", port=postgres.port)
 
 
+def test_a_port_that_somebody_took_meanwhile_is_given_up(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = iter([postgres.port, _server.free_port()])
+    monkeypatch.setattr(_server, "free_port", lambda: next(offered))
+    server = start_redis(tmp_path / "redis")
+    assert server.port != postgres.port
+    server.stop()
+
+
+def test_one_directory_has_one_server(tmp_path: Path) -> None:
+    server = start_redis(tmp_path / "redis")
+    with pytest.raises(Busy, match="running already"):
+        start_redis(tmp_path / "redis")
+    server.stop()
+    start_redis(tmp_path / "redis").stop()
+
+
+def test_programs_that_the_account_cannot_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site, home = tmp_path / "closed", tmp_path / "home"
+    for path in ("wheel/__init__.py", "wheel/server/bin/prog", "wheel/server/include/x.h", "wheel.libs/lib.so"):
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(f"# {path}")
+        (site / path).chmod(0o755)
+    monkeypatch.syspath_prepend(site)
+    assert servers._programs("wheel", "server", str(home), None) == str(site / "wheel/server")
+    site.chmod(0o700)
+    somebody_else = _server.Account(65534, 65534, "somebody else")
+    assert servers._programs("wheel", "server", str(home), somebody_else) == str(home / "programs/wheel/server")
+    found = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+    assert found == ["programs/wheel.libs/lib.so", "programs/wheel/server/bin/prog"]
+
+
 @pytest.mark.parametrize(
     ("name", "message"), [("no-such-account", "no such account"), ("root", "must not run as root")]
 )
@@ -249,10 +289,12 @@ def test_a_directory_that_the_account_cannot_reach_is_named(tmp_path: Path) -> N
         assert _server.give(str(tmp_path / "own"), None)
         return
     closed = tmp_path / "closed"
-    (closed / "parent").mkdir(parents=True)
-    closed.chmod(0o700)
+    closed.mkdir(mode=0o700)
     with pytest.raises(InputError, match=f"cannot be reached by the account {account.name}"):
-        _server.give(str(closed / "parent" / "data"), account)
+        _server.give(str(closed / "data"), account)
+    assert closed.stat().st_mode & 0o777 == 0o700
+    with scratch_directory(str(tmp_path)) as ours:
+        assert _server.reachable(_server.give(f"{ours}/data", account), account)
 
 
 def test_old_orders_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

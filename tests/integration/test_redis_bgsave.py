@@ -13,18 +13,25 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.runbook.ops.plugins.module_utils import _server
 from ansible_collections.runbook.ops.plugins.module_utils._errors import EngineError, RunbookError, TimedOut
 from ansible_collections.runbook.ops.plugins.module_utils._redis import Login, NotPermitted, Redis, Unavailable
 from ansible_collections.runbook.ops.plugins.module_utils._redis_save import BackgroundSave, Saved
 from ansible_collections.runbook.ops.plugins.modules import redis_bgsave
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from integration.redis_servers import MAJORS, PASSWORD, Running, binary_of, running, until
 
 from lab.embedded.servers import RedisServer
@@ -90,22 +97,20 @@ def test_a_save_from_before_is_waited_for_and_another_made(server: Running) -> N
     assert b"written during the first" in server.saved_keys()
 
 
-def test_a_save_that_somebody_begins_just_before_ours_serves_us(
+def test_a_save_that_somebody_begins_just_before_ours_is_not_taken_for_ours(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.slow_save(0.3)
     server.client().set("canary", "written before")
-    until(lambda: server.client().time()[0] != int(server.client().lastsave().timestamp()))
-    command = Redis.command
+    command, overtaking = Redis.command, iter([server.client().bgsave])
 
     def overtaken(self: Redis, *words: Any) -> Any:
         if words[0] == "BGSAVE":
-            server.client().bgsave()
+            next(overtaking, lambda: None)()
         return command(self, *words)
 
     monkeypatch.setattr(Redis, "command", overtaken)
-    save(server.login)
-    assert not server.saving()
+    assert save(server.login).waited_for_another
     assert b"written before" in server.saved_keys()
 
 
@@ -244,7 +249,7 @@ def test_a_server_that_is_killed_and_started_again_is_saved_anew(server: Running
 
 def test_a_server_that_stays_away_is_told_at_the_time_limit(newest: Running) -> None:
     newest.slow_save(5)
-    with saving_meanwhile(newest.login, timeout=1.0) as saving:
+    with saving_meanwhile(newest.login, timeout=2.0) as saving:
         until(newest.saving)
         newest.kill()
         with pytest.raises(TimedOut, match="not reachable any more"):
@@ -269,6 +274,28 @@ def test_a_server_that_stops_during_the_save_and_goes_on_is_followed(newest: Run
     assert b"written before" in newest.saved_keys()
 
 
+def test_a_server_that_a_script_blocks_during_the_save_is_followed(newest: Running) -> None:
+    newest.client().config_set("busy-reply-threshold", 10)
+    newest.slow_save(0.5)
+    with saving_meanwhile(newest.login) as saving, ThreadPoolExecutor(1) as pool:
+        until(newest.saving)
+        script = pool.submit(newest.client().eval, "while true do end", 0)
+        until(lambda: busy(newest))
+        with pytest.raises(Unavailable, match="takes no commands now: BUSY"):
+            save(newest.login)
+        newest.client().script_kill()
+        saving.result()
+        assert "killed" in str(script.exception())
+
+
+def busy(server: Running) -> bool:
+    try:
+        server.client().ping()
+    except redis.ResponseError as error:
+        return "BUSY" in str(error)
+    return False
+
+
 def test_a_save_that_takes_too_long_is_told_and_goes_on(server: Running) -> None:
     server.slow_save(4)
     with pytest.raises(TimedOut, match=r"within 1.5s, it is saving"):
@@ -276,28 +303,30 @@ def test_a_save_that_takes_too_long_is_told_and_goes_on(server: Running) -> None
     assert server.saving()
 
 
-def test_a_loading_server_is_waited_for(server: Running) -> None:
-    server.client().mset({f"key:{number}": os.urandom(1000) for number in range(200)})
-    save(server.login)
-    server.kill()
-    password, config = server.login.password or "", {**server.settings, "key-load-delay": "5000"}
-    config["loading-process-events-interval-bytes"] = "1024"
+def test_a_loading_server_is_waited_for(newest: Running) -> None:
+    newest.client().mset({f"key:{number}": os.urandom(1000) for number in range(200)})
+    save(newest.login)
+    newest.kill()
+    slow = {**newest.settings, "key-load-delay": "5000", "loading-process-events-interval-bytes": "1024"}
+    config = _server.redis_config(slow, port=newest.server.port, password=PASSWORD, directory=str(newest.directory))
     process = _server.spawn(
-        _server.redis_argv(server.binary), account=_server.account(None), stderr_path=f"{server.directory}.log",
-        stdin=_server.redis_config(config, port=server.server.port, password=password, directory=str(server.directory)),
-    )  # fmt: skip
+        _server.redis_argv(newest.binary),
+        account=_server.account(None),
+        stderr_path=f"{newest.directory}.log",
+        stdin=config,
+    )
     try:
-        until(lambda: reachable(server) and server.client().info("persistence")["loading"])
-        save(server.login)
-        assert len(server.client().keys()) == 200
+        until(lambda: loading(newest))
+        save(newest.login)
+        assert newest.client().dbsize() == 200
     finally:
         _server.end(process)
 
 
-def reachable(server: Running) -> bool:
+def loading(server: Running) -> bool:
     try:
-        return bool(server.client().info())
-    except Exception:
+        return bool(server.client().info("persistence")["loading"])
+    except redis.ConnectionError:
         return False
 
 
@@ -347,6 +376,42 @@ def test_a_password_too_many_is_told(server: Running) -> None:
     server.client().config_set("requirepass", "")
     with pytest.raises(EngineError, match="has no password, but one is set for it"):
         save(server.login)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and the certificate it signed for itself, in one file that a server's account can read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(private + made.public_bytes(Encoding.PEM))
+    path.chmod(0o644)
+    return path
+
+
+def test_over_tls_both_sides_prove_who_they_are(binary: str, tmp_path: Path, certificate: Path) -> None:
+    port, pem = _server.free_port(), str(certificate)
+    settings = {"tls_port": str(port), "tls_cert_file": pem, "tls_key_file": pem, "tls_ca_cert_file": pem}
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(running(binary, tmp_path / "redis", **settings))
+        except EngineError:
+            pytest.skip("this redis-server was built without TLS")
+        login = Login("localhost", port, password=PASSWORD, tls=True, ca_certs=pem, client_cert=pem, client_key=pem)
+        save(login)
+        save(replace(login, host="127.0.0.1", ca_certs=None, validate_certs=False))
+        no_client, not_tls = {"client_cert": None, "client_key": None}, {"tls": False}
+        for change in ({"host": "127.0.0.1"}, {"ca_certs": None}, no_client, not_tls):
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                save(replace(login, **change))
 
 
 # The module

@@ -37,7 +37,7 @@ from contract.shelf import Shelf
 UNPRIVILEGED = 65534
 
 WRITER = """
-import itertools, sqlite3, sys
+import itertools, sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 for number in itertools.count(1):
     connection.execute("BEGIN IMMEDIATE")
@@ -47,6 +47,7 @@ for number in itertools.count(1):
     connection.execute("COMMIT")
     if number == 1:
         print("writing", flush=True)
+    time.sleep(0.005)  # without it, readers of the older journal mode would starve
 """
 
 
@@ -86,9 +87,10 @@ def make(path: Path, *, wal: bool = False, rows: int = 2000) -> None:
         """)
 
 
-def declared(path: Path, work_dir: Path, **also: Any) -> SqliteEngine:
+def declared(path: Path, work_dir: Path, /, **also: Any) -> SqliteEngine:
     description = {
-        "engine": "sqlite", "name": "sme", "path": str(path), "work_dir": str(work_dir), "lock_timeout": "1s", **also,
+        "engine": "sqlite", "name": "sme", "path": str(path), "work_dir": str(work_dir), "lock_timeout": "1s",
+        **also,
     }  # fmt: skip
     return SqliteEngine.declared("databases[0]", description, LocalInstance())
 
@@ -279,12 +281,19 @@ def test_a_transaction_that_a_crash_left_open_is_told(tmp_path: Path, work_dir: 
         declared(crashed, work_dir).preflight()
 
 
-def test_a_check_can_only_read(database: Path, work_dir: Path, shelf: Shelf) -> None:
+def test_a_check_can_only_read(database: Path, work_dir: Path, shelf: Shelf, tmp_path: Path) -> None:
     before = database.read_bytes()
-    for query in ("DELETE FROM entry", "DROP TABLE entry", "PRAGMA journal_mode = WAL", "ATTACH 'x.db' AS other"):
-        with pytest.raises(EngineError):
+    elsewhere = database.with_name("elsewhere.db")
+    for query in ("DELETE FROM entry", "DROP TABLE entry", f"ATTACH '{elsewhere}' AS other", "COMMIT; BEGIN"):
+        with pytest.raises(EngineError, match="sql:evil cannot be asked"):
             shelf.take(declared(database, work_dir, checks=[{"sql": query, "name": "evil", "expect": 0}]))
+    shelf.take(declared(database, work_dir))
+    evil = declared(database, work_dir, checks=[{"sql": f"VACUUM INTO '{elsewhere}'", "name": "evil", "expect": 0}])
+    with evil.scratch(shelf, str(tmp_path)) as place:
+        evil.restore(shelf, place)
+        assert not evil.verify(shelf, place)[0].passed
     assert database.read_bytes() == before
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(
@@ -438,7 +447,7 @@ def test_damage_that_no_digest_tells_is_found_by_the_integrity_check(
         ("lock_timeout", "soon", r"databases\[0\].lock_timeout"),
         ("timeout", "0s", r"databases\[0\].timeout"),
         ("checks", [{"role": "x"}], r"databases\[0\].checks\[0\]"),
-        ("work_dir", "/nowhere", "work_dir is '/nowhere'|/nowhere"),
+        ("work_dir", "/nowhere", r"databases\[0\].work_dir is '/nowhere'"),
     ],
 )
 def test_a_bad_declaration_is_named(database: Path, work_dir: Path, key: str, value: Any, why: str) -> None:

@@ -115,7 +115,7 @@ def test_headers_as_servers_write_them(data: bytes, expected: tuple[int, str, in
     ],
 )
 def test_what_is_wrong_is_said(data: bytes, said: str) -> None:
-    with pytest.raises(Damaged, match="data.rdb") as caught:
+    with pytest.raises(Damaged, match=r"data\.rdb") as caught:
         checked(data)
     assert said in str(caught.value)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._checks import Check
 from .._require import require
-from ._postgresql_connection import Session
+from ._postgresql_connection import Session, StatementFailed
 
 
 def observe(session: Session, check: Check, *, seconds: float) -> Any:
@@ -22,6 +22,8 @@ def observe(session: Session, check: Check, *, seconds: float) -> Any:
     """
     value = session.value(*_question(check), seconds=seconds)
     if check.kind == "newest":
+        if value is not None and not isinstance(value, date):  # a datetime is a date
+            raise StatementFailed(session.target, f"column {check.column} holds no dates or times", "")
         return _moment(value)
     return value is not None if check.kind in ("extension", "role") else jsonable(value)
 
@@ -40,13 +42,11 @@ def _question(check: Check) -> tuple[Any, list[str] | None]:
     return sql.SQL("SELECT count(*) FROM {}").format(table), None
 
 
-def _moment(value: Any) -> Any:
+def _moment(value: date | None) -> datetime | None:
     """A date counts from its first moment; a time without a zone is taken for UTC, as servers should store it."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
-    if isinstance(value, date):
-        return datetime.combine(value, time(), timezone.utc)
-    return value
+    return None if value is None else datetime.combine(value, time(), timezone.utc)
 
 
 def jsonable(value: Any) -> Any:

@@ -150,7 +150,7 @@ def session(target: Target, application: str) -> Iterator[Session]:
     try:
         connection = psycopg.connect(
             host=target.host, port=target.port, user=target.user, password=target.password, dbname=target.database,
-            connect_timeout=_CONNECT_SECONDS, application_name=application, autocommit=True, **_ALIVE,
+            connect_timeout=_CONNECT_SECONDS, application_name=application, autocommit=True, client_encoding="utf8", **_ALIVE,
         )  # fmt: skip
     except psycopg.Error as error:
         raise EngineError(_why_unreachable(target, error)) from None

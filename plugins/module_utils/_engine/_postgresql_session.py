@@ -101,7 +101,7 @@ class DumpSession:
     def blockers(self) -> str:
         """Who holds which table exclusively, as the end of a sentence; empty where that cannot be found out."""
         try:
-            found = self._session.rows(_EXCLUSIVE, seconds=5)
+            found = self._session.rows(_EXCLUSIVE, seconds=2)
         except RunbookError:
             return ""
         held = [

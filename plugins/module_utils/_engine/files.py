@@ -34,8 +34,8 @@ from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
 
 TOOL = f"Python {platform.python_version()} tarfile"
 
-_MEMBER_OVERHEAD = 2048
-"""Bytes of headers and padding for one member: its own, and a pax header with its times."""
+_MEMBER_OVERHEAD = 3072
+"""Bytes of headers and padding for one member: its own, and a pax header with its times and a long name."""
 _SHOWN = 20
 """Skipped paths that are named; the rest are counted."""
 
@@ -44,7 +44,7 @@ _SHOWN = 20
 class _Tree:
     """What lies under the declared paths."""
 
-    size: int = 0
+    size: int = tarfile.RECORDSIZE
     files: int = 0
     skipped: list[str] = field(default_factory=list)
 

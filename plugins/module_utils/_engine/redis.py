@@ -13,7 +13,7 @@ import shutil
 import subprocess  # nosec B404: argv lists only
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from .. import _server
@@ -35,6 +35,9 @@ _SCRATCH_SETTINGS: Mapping[str, str] = {
     "save": "", "appendonly": "no", "dbfilename": "dump.rdb",
     "databases": "10000",  # a file from a server with more databases than ours would not load; empty ones cost nothing
 }  # fmt: skip
+
+_CLOCK_TICK = timedelta(seconds=1)
+"""A file's time may be the second before the request's: Redis reads the two from clocks that turn a tick apart."""
 
 _UNFIT = re.compile(
     r"Can't handle RDB format version \d+|no matching module[^\n]*|module data I can't load[^\n]*|handle more than \d+ databases"
@@ -81,8 +84,8 @@ class RedisEngine(Engine):
     def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> Self:
         """From one entry of ``runbook_databases``; ``InputError`` names the variable and the key."""
         port = database.get("port") or 6379
-        if not 0 < port < 65536:
-            raise InputError(f"{variable}.port is {port}, which is no TCP port: leave it out for 6379.")
+        if not (isinstance(port, int) and 0 < port < 65536):
+            raise InputError(f"{variable}.port is {port!r}, which is no TCP port: give a number from 1 to 65535.")
         user, password = database.get("user"), database.get("password")
         if user and not password:
             raise InputError(f"{variable}.user is {user!r} but {variable}.password is not set: set it, or remove user.")
@@ -180,7 +183,7 @@ class RedisEngine(Engine):
 
             self._instance.fetch(path, checked, timeout=self._timeout)
             rdb = check.finish()
-            if rdb.created_at is not None and rdb.created_at < requested_at:
+            if rdb.created_at is not None and rdb.created_at < requested_at - _CLOCK_TICK:
                 raise EngineError(
                     f"{path} on {self._instance.name} is from {rdb.created_at:%Y-%m-%d %H:%M:%S} UTC, before the save that {self._login} "
                     "has just made there: host and port lead to another server than service does, or its files are elsewhere."

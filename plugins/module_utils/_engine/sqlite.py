@@ -43,11 +43,14 @@ _FOREIGN_KEYS = "foreign_key_violations"
 """Observed in every backup. A database may live with violations (enforcement is off by default), so they fail no
 backup; a restored one must have as many as its source."""
 
+_NOT_ALLOWED = (
+    "cannot be opened: this account must be able to read it, and for a database in WAL mode to write its directory"
+)
 _WHY = {
     sqlite3.SQLITE_BUSY: "stayed locked by another process for the whole lock_timeout: "
     "end the long transaction, or raise lock_timeout",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: this account must be able to read it, "
-    "and for a database in WAL mode to write its directory",
+    sqlite3.SQLITE_CANTOPEN: _NOT_ALLOWED,
+    sqlite3.SQLITE_READONLY_DIRECTORY: _NOT_ALLOWED,
     sqlite3.SQLITE_NOTADB: "is no SQLite database, or an encrypted one: see whether path is right",
     sqlite3.SQLITE_CORRUPT: "is damaged: recover it, or restore the last good backup",
     sqlite3.SQLITE_READONLY: "was left in the middle of a transaction by a crash: "
@@ -113,6 +116,9 @@ class SqliteEngine(Engine):
         path = database.get("path")
         if not path or not os.path.isabs(path):
             raise InputError(f"{variable}.path is {path!r}: give the absolute path of the SQLite database.")
+        work_dir = database.get("work_dir")
+        if work_dir and not os.path.isdir(work_dir):
+            raise InputError(f"{variable}.work_dir is {work_dir!r}, which is no directory: create it, or name another.")
         return cls(
             instance, os.path.normpath(path),
             checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
@@ -120,7 +126,7 @@ class SqliteEngine(Engine):
                 f"{variable}.lock_timeout", database.get("lock_timeout") or "30s"
             ).total_seconds(),
             timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
-            work_dir=database.get("work_dir"),
+            work_dir=work_dir,
         )  # fmt: skip
 
     def preflight(self) -> Facts:
@@ -175,7 +181,7 @@ class SqliteEngine(Engine):
         try:
             return _observe(source, check)
         except sqlite3.Error as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            if _code(error) not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
                 raise
             raise EngineError(
                 f"The check {check.name} cannot be asked of {self._path} ({error}): correct the check."
@@ -256,6 +262,7 @@ def _open(path: str, mode: str, deadline: _Deadline, *, busy: float = 0.0) -> sq
     connection.set_progress_handler(lambda: deadline.passed, _OPCODES)
     connection.text_factory = lambda data: data.decode(errors="replace")
     connection.execute("PRAGMA query_only = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # ATTACH and VACUUM INTO would make files all the same
     return connection
 
 
@@ -266,7 +273,13 @@ def _size(source: sqlite3.Connection) -> int:
 
 
 def _why(error: sqlite3.Error) -> str:
-    return _WHY.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, f"cannot be read ({error})")
+    return _WHY.get(_code(error)) or _WHY.get(_code(error) & 0xFF) or f"cannot be read ({error})"
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's own; what Python's module finds wrong has none, and is wrong SQL."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code
 
 
 def _prove(database: sqlite3.Connection) -> int:

@@ -42,6 +42,7 @@ def move_to_class(bucket: Bucket, key: str, storage_class: str) -> None:
             bucket.client.copy_object(
                 **bucket.name_of(key), CopySource=bucket.name_of(key), CopySourceIfMatch=source["ETag"],
                 StorageClass=storage_class, MetadataDirective="COPY", TaggingDirective="COPY",
+                ChecksumAlgorithm="SHA256",  # of the whole: that of an object in parts would no longer fit
             )  # fmt: skip
         moved = bucket.client.head_object(**bucket.name_of(key))
     if moved["ContentLength"] != source["ContentLength"] or moved.get("StorageClass", "STANDARD") != storage_class:

@@ -32,12 +32,11 @@ INSERT INTO "Back Office"."Notes" SELECT repeat('Übergröße ', 20) FROM genera
 
 
 class PostgresqlSubject(Subject):
-    failing = {"table": "orders", "rows": ">=1000"}
-
     def __init__(self, server: PostgresServer, database: str, role: str) -> None:
         self.secret = server.password
         self.server = server
         self.database = database
+        self.failing = {"table": "orders", "rows": ">=1000"}
         self.holding = (
             {"table": "orders", "rows": "source"},
             {"table": "Back Office.Notes", "rows": ">=40"},
@@ -50,12 +49,8 @@ class PostgresqlSubject(Subject):
 
     def connect(self, **also: Any) -> psycopg.Connection[Any]:
         server = self.server
-        return psycopg.connect(
-            **{
-                "host": server.host, "port": server.port, "user": server.user, "password": server.password,
-                "dbname": self.database, "autocommit": True, **also,
-            }  # fmt: skip
-        )
+        login = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
+        return psycopg.connect(**{**login, "dbname": self.database, "autocommit": True, **also})
 
     def declaration(self, **also: Any) -> dict[str, Any]:
         server = self.server
