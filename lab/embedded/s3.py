@@ -85,7 +85,8 @@ def _backend() -> Any:
 
 def _load_everything(application: Application) -> None:
     """moto imports as requests come; have it done while everything can be read."""
-    importlib.import_module("werkzeug.debug.tbtools")  # the report of an error
+    for late in ("_strptime", "werkzeug.debug.tbtools"):  # by retention dates, and by the report of an error
+        importlib.import_module(late)
     client = Client(application)
     somebody = {"Authorization": "AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/s3/aws4_request"}
 

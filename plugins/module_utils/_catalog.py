@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import _retention
 from ._errors import NotFound, StoreError, Unreadable
@@ -32,6 +32,7 @@ from ._records import (
 )
 from ._store.base import Entry, Store
 
+_Record = TypeVar("_Record")
 _RECORDS = (MANIFEST, VERIFICATION, HOLD, LEASE)
 _READERS = 8
 """Records read at once: a cold listing of thousands of manifests waits for the network, not for us."""
@@ -172,12 +173,12 @@ class Catalogue:
             else:
                 known[entry.key] = data
         with ThreadPoolExecutor(_READERS) as pool:
-            for entry, data in zip(unknown, pool.map(self._read_one, unknown), strict=True):
-                if data is None:
+            for entry, found in zip(unknown, pool.map(self._read_one, unknown), strict=True):
+                if found is None:
                     continue
-                known[entry.key] = data
-                if self._cache is not None and isinstance(data, bytes):
-                    self._cache.put(entry, data)
+                known[entry.key] = found
+                if self._cache is not None and isinstance(found, bytes):
+                    self._cache.put(entry, found)
         return known
 
     def _read_one(self, entry: Entry) -> bytes | Unreadable | None:
@@ -216,33 +217,36 @@ def _prefix(system: str | None, engine: str | None, database: str | None) -> str
 
 
 def _add(listing: ScopeListing, directory: _Directory, records: dict[str, bytes | Unreadable]) -> None:
+    """Sort a directory into its scope's listing; a record that cannot be read is noted, and its backup still counts."""
     path, keys = directory.path, tuple(entry.key for entry in directory.entries.values())
 
-    try:
-        found = {name: _readable(records.get(f"{path}/{name}")) for name in _RECORDS}
-        manifest, verification, hold, lease = (found[name] for name in _RECORDS)
+    def read(name: str, parse: Callable[[bytes, str], _Record]) -> _Record | None:
+        data = records.get(f"{path}/{name}")
+        try:
+            if isinstance(data, Unreadable):
+                raise data
+            return None if data is None else parse(data, path)
+        except Unreadable as error:
+            listing.unreadable.append(str(error))
+            return None
+
+    if f"{path}/{MANIFEST}" in records:
+        manifest = read(MANIFEST, parse_manifest)
         if manifest is not None:
-            parsed = parse_manifest(manifest, path)
             listing.backups.append(
                 StoredBackup(
-                    manifest=parsed,
+                    manifest=manifest,
                     keys=keys,
                     size=sum(entry.size for entry in directory.entries.values()),
-                    storage_class=_class_of(directory, parsed),
-                    verification=None if verification is None else parse_verification(verification, path),
-                    hold=None if hold is None else parse_hold(hold, path),
+                    storage_class=_class_of(directory, manifest),
+                    verification=read(VERIFICATION, parse_verification),
+                    hold=read(HOLD, parse_hold),
                 )
             )
-        elif lease is not None:
-            listing.leased.append(Leased(path.rpartition("/")[2], parse_lease(lease, path), keys))
-    except Unreadable as error:
-        listing.unreadable.append(str(error))
-
-
-def _readable(data: bytes | Unreadable | None) -> bytes | None:
-    if isinstance(data, Unreadable):
-        raise data
-    return data
+    else:
+        lease = read(LEASE, parse_lease)
+        if lease is not None:
+            listing.leased.append(Leased(path.rpartition("/")[2], lease, keys))
 
 
 def _class_of(directory: _Directory, manifest: Manifest) -> str | None:

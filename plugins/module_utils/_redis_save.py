@@ -40,7 +40,6 @@ class State:
     now: int
     loading: bool
     saving: bool
-    other_child: bool
     last_save: int
     failed: bool
     saves: int | None
@@ -57,7 +56,6 @@ class State:
             return cls(
                 run_id=str(info["run_id"]), now=_seconds(info), loading=bool(info["loading"]),
                 saving=bool(info["rdb_bgsave_in_progress"]),
-                other_child=bool(info["aof_rewrite_in_progress"] or info.get("module_fork_in_progress")),
                 last_save=int(info["rdb_last_save_time"]), failed=info["rdb_last_bgsave_status"] != "ok",
                 saves=info.get("rdb_saves"), version=str(info["redis_version"]),
             )  # fmt: skip
@@ -134,10 +132,11 @@ class BackgroundSave:
                 self.begin()
             elif state.last_save != before.last_save:
                 return Saved(_utc(before.now), state.last_save_at, self._waited_for_another, state.version)
-            elif state.saving or (self._scheduled and state.other_child):
-                self._sleep("saving" if state.saving else "busy with an AOF rewrite, after which it will save")
+            elif state.saving:
+                self._sleep("saving")
             elif self._scheduled and state.saves == before.saves:
-                self._ask()
+                self._ask()  # it stays scheduled while an AOF rewrite runs; after that a server may take its time
+                self._sleep("busy with an AOF rewrite")
             else:
                 raise EngineError(self._failure(state))
 

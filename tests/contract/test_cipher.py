@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils import _cipher_program
+from ansible_collections.runbook.ops.plugins.module_utils import _cipher_gpg, _cipher_program
 from ansible_collections.runbook.ops.plugins.module_utils._cipher import decryptor, encryptor
 from ansible_collections.runbook.ops.plugins.module_utils._cipher_program import Filter
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
@@ -256,29 +256,28 @@ def test_without_either_the_remedy_is_named(keyring: Keyring, monkeypatch: pytes
             attempt()
 
 
-def scratch() -> set[str]:
-    return {str(path) for place in (tempfile.gettempdir(), "/dev/shm") for path in Path(place).glob("runbook-*")}
-
-
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_failing_sink_ends_the_program_and_leaves_nothing(keyring: Keyring, tool: str) -> None:
-    before = scratch()
-
+def test_a_failing_sink_ends_the_program_and_leaves_nothing(
+    keyring: Keyring, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    with (
-        pytest.raises(OSError, match="No space"),
-        encryptor([keyring.public("alice")], "recipients", gpg=TOOLS[tool]).seal(full) as sink,
-    ):
-        for _number in range(64):
-            sink(os.urandom(1 << 20))
-    stream = decryptor(keyring.secret("alice"), gpg=TOOLS[tool]).open(
-        iter([seal(tool, [keyring.public("alice")], [os.urandom(40_000_000)])])
-    )
-    next(stream)
-    stream.close()  # a reader that loses interest
-    assert scratch() <= before
+    with tempfile.TemporaryDirectory(prefix="own-") as own:
+        monkeypatch.setattr(tempfile, "tempdir", own)
+        monkeypatch.setattr(_cipher_gpg, "_MEMORY", own)
+        with (
+            pytest.raises(OSError, match="No space"),
+            encryptor([keyring.public("alice")], "recipients", gpg=TOOLS[tool]).seal(full) as sink,
+        ):
+            for _number in range(64):
+                sink(os.urandom(1 << 20))
+        assert os.listdir(own) == []
+        sealed = seal(tool, [keyring.public("alice")], [os.urandom(40_000_000)])
+        stream = decryptor(keyring.secret("alice"), gpg=TOOLS[tool]).open(iter([sealed]))
+        next(stream)
+        stream.close()  # type: ignore[attr-defined] # a reader that loses interest
+        assert os.listdir(own) == []
 
 
 def test_a_program_killed_while_it_seals_fails_the_artefact(keyring: Keyring) -> None:

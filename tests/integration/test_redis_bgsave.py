@@ -124,6 +124,20 @@ def test_a_save_follows_an_aof_rewrite(binary: str, tmp_path: Path) -> None:
         assert b"written during the rewrite" in server.saved_keys()
 
 
+def test_a_scheduled_save_that_the_server_puts_off_after_a_failure_is_asked_for_again(
+    binary: str, tmp_path: Path
+) -> None:
+    with running(binary, tmp_path / "redis", appendonly="yes", auto_aof_rewrite_percentage="0") as server:
+        unwritable(server, True)
+        with pytest.raises(EngineError, match="failed"):
+            save(server.login)
+        unwritable(server, False)
+        server.slow_save(0.3)
+        server.client().bgrewriteaof()
+        until(lambda: server.client().info("persistence")["aof_rewrite_in_progress"])
+        save(server.login, timeout=4.0)  # by itself the server would try again five seconds after the failure
+
+
 def test_a_save_that_follows_an_aof_rewrite_and_fails_is_a_failure(binary: str, tmp_path: Path) -> None:
     with running(binary, tmp_path / "redis", appendonly="yes", auto_aof_rewrite_percentage="0") as server:
         server.slow_save(0.7)
@@ -236,6 +250,7 @@ def test_flushall_breaks_a_save_off(server: Running) -> None:
 def test_a_server_that_is_killed_and_started_again_is_saved_anew(server: Running) -> None:
     server.client().set("canary", "first life")
     save(server.login)
+    old = server.rdb.stat().st_ino
     server.slow_save(5)
     with saving_meanwhile(server.login) as saving:
         until(server.saving)
@@ -243,6 +258,7 @@ def test_a_server_that_is_killed_and_started_again_is_saved_anew(server: Running
         server.start_again()
         saved = saving.result()
     assert not server.saving()
+    assert server.rdb.stat().st_ino != old
     assert b"first life" in server.saved_keys()
     assert int(saved.finished_at.timestamp()) == int(server.client().lastsave().timestamp())
 

@@ -43,7 +43,8 @@ MIB = 1 << 20
 CANARY = "CANARY-secret-key-7f3a"
 AT_ONCE = timedelta(0)
 ROOT = Path(__file__).parents[2]
-IMPATIENT = Patience(attempts=2, connect=1, read=1, stall=30)
+IMPATIENT = Patience(attempts=2, connect=2, read=5, stall=60)
+HASTY = Patience(attempts=2, connect=1, read=1, stall=60)
 
 
 @dataclass
@@ -144,7 +145,7 @@ def nobody_listens() -> str:
         (Answer(501, "NotImplemented"), Refused, "does not implement"),
         (Answer(500, "InternalError"), StoreError, "after 2 tries.*500 InternalError"),
         (Answer(503, "SlowDown"), StoreError, "after 2 tries.*503 SlowDown"),
-        (Reply(b"<html>a web site</html>", 200), StoreError, "s3:"),
+        (Reply(b"<html>a web site</html>"), StoreError, "does not speak S3"),
         (Silence(), StoreError, "2 tries.*did not answer in time"),
         (Cut(), StoreError, "2 tries.*cut the connection"),
     ],
@@ -153,7 +154,7 @@ def nobody_listens() -> str:
 def test_what_a_listing_says(bench: Bench, fault: Fault, kind: type[RunbookError], match: str) -> None:
     bench.proxy.inject("*", fault)
     with refused(kind, match):
-        list(bench.store().entries(""))
+        list(bench.store(patience=HASTY).entries(""))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,12 @@ def test_what_check_says(
 
 def test_keys_that_the_server_does_not_know(bench: Bench) -> None:
     def demand(number: str) -> None:
-        request = urllib.request.Request(f"{bench.s3.endpoint_url}/moto-api/reset-auth", number.encode(), method="POST")
+        request = urllib.request.Request(
+            f"{bench.s3.endpoint_url}/moto-api/reset-auth",
+            number.encode(),
+            {"Content-Type": "text/plain"},
+            method="POST",
+        )
         urllib.request.urlopen(request, timeout=5).close()
 
     demand("0")
@@ -223,7 +229,7 @@ def test_a_large_object_that_cannot_be_written(
     bench.behind.put("id/manifest.json", b"good")
     bench.proxy.inject(operation, fault, skip=1 if operation == "UploadPart" else 0)
     with refused(kind, "s3:f.*id/data"):
-        write(bench.store(), "id/data", large)
+        write(bench.store(patience=HASTY if isinstance(fault, Silence) else IMPATIENT), "id/data", large)
     assert (bench.keys(), bench.unfinished()) == (["id/manifest.json"], [])
     bench.proxy.heal()
     write(bench.store(), "id/data", large)
@@ -252,7 +258,7 @@ def test_a_fault_that_passes_is_outlived(bench: Bench, large: bytes, operation: 
 
 
 def test_only_the_part_that_changed_is_sent_again(bench: Bench, large: bytes) -> None:
-    bench.proxy.inject("UploadPart", Flip(at=PART - 1), skip=1, times=1)
+    bench.proxy.inject("UploadPart", Flip(at=100), skip=1, times=1)
     write(bench.store(), "id/data", large)
     assert bench.proxy.count("UploadPart") == 4
     assert b"".join(bench.behind.read("id/data")) == large
@@ -383,7 +389,7 @@ def test_reading_goes_on_after_a_cut(bench: Bench, large: bytes) -> None:
 @pytest.mark.parametrize("fault", [Cut(after=MIB, of="response"), Silence()], ids=["cut", "silence"])
 def test_reading_is_given_up_at_last(bench: Bench, large: bytes, fault: Fault) -> None:
     write(bench.behind, "id/data", large)
-    store = bench.store()
+    store = bench.store(patience=HASTY if isinstance(fault, Silence) else IMPATIENT)
     chunks = store.read("id/data") if isinstance(fault, Cut) else iter(())
     bench.proxy.inject("GetObject", fault)
     with refused(StoreError, "reading id/data failed after up to 2 tries"):
@@ -501,6 +507,21 @@ def test_a_bucket_that_cannot_be_asked_is_no_empty_report(bench: Bench) -> None:
         bench.store(endpoint_url=nobody_listens()).delete(["id/a"])
 
 
+@pytest.mark.parametrize("size", [10, 2 * PART], ids=["record", "parts"])
+def test_a_web_site_is_no_store(bench: Bench, size: int) -> None:
+    bench.proxy.inject("*", Reply(b"<html>a web site</html>"))
+    with refused(StoreError, "does not speak S3|other bytes arrived"):
+        write(bench.store(), "id/data", bytes(size))
+
+
+def test_an_upload_whose_beginning_was_lost_is_swept(bench: Bench, large: bytes) -> None:
+    bench.proxy.inject("CreateMultipartUpload", LostAnswer(), times=1)
+    write(bench.store(), "id/data", large)
+    assert bench.unfinished() == ["pre/id/data"]
+    assert bench.store().sweep("", AT_ONCE) == ["id/data"]
+    assert (bench.keys(), bench.unfinished()) == (["id/data"], [])
+
+
 def test_a_copy_that_fails_leaves_the_object_where_it_was(bench: Bench) -> None:
     bench.behind.put("id/data", b"1")
     bench.proxy.inject("CopyObject", Answer(403, "AccessDenied"))
@@ -596,7 +617,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("NOT RUN: mounting a small tmpfs to fill needs root")
     mounted = tmp_path / "disk"
     mounted.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", mounted], capture_output=True, text=True)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", mounted], capture_output=True, text=True, check=False
+    )
     if mount.returncode:
         pytest.skip(f"NOT RUN: a small tmpfs to fill cannot be mounted here ({mount.stderr.strip()})")
     yield mounted

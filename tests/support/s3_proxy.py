@@ -55,7 +55,8 @@ class Silence:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection is reset after so many bytes of the request's body, or of the response's."""
+    """The connection is reset after so many bytes of the request's body, or of the response's; at its end, when it is
+    shorter. The server does not get a request that was cut."""
 
     after: int = 0
     of: str = "request"
@@ -230,6 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
                 for _block in body:
                     pass
                 return self._reply(fault)
+            if isinstance(fault, Cut) and fault.of == "request" and not int(self.headers.get("Content-Length") or 0):
+                raise _Reset
             if isinstance(fault, Silence):
                 proxy.closing.wait()
                 raise _Reset

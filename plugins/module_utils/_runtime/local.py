@@ -8,11 +8,15 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import select
 import signal
+import stat
 import subprocess  # nosec B404: running programs is what a runtime is for; argv lists only
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import IO
 
 from .._errors import CommandFailed, InputError, TimedOut
 from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Streamed
@@ -21,14 +25,16 @@ from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Strea
 class _Tail(threading.Thread):
     """Drains a pipe to its end and keeps the last ``STDERR_LIMIT`` bytes, so that no program blocks on stderr."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, pipe: IO[bytes] | None) -> None:
         super().__init__(daemon=True)
-        self._fd = fd
+        self._pipe = pipe
         self._kept = b""
 
     def run(self) -> None:
-        with suppress(OSError, ValueError):
-            while data := os.read(self._fd, 65536):
+        if self._pipe is None:
+            return
+        with self._pipe, suppress(OSError):  # closed here: a number closed under a reader may be another file's at once
+            while data := os.read(self._pipe.fileno(), 65536):
                 self._kept = (self._kept + data)[-STDERR_LIMIT:]
 
     def text(self) -> str:
@@ -51,7 +57,7 @@ class _Feeder(threading.Thread):
             return
         try:
             for data in self._source:
-                stdin.write(data)
+                _write(stdin.fileno(), data)
             stdin.close()
         except BrokenPipeError:
             pass  # the program stopped reading: its return code says whether that was right
@@ -74,6 +80,7 @@ class _Deadline:
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.passed = False
+        self._end_at = time.monotonic() + seconds
         self._process = process
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
@@ -83,8 +90,22 @@ class _Deadline:
         self.passed = True
         _kill(self._process)
 
+    def readable(self, fd: int) -> bool:
+        """Wait for ``fd``, no longer than the program may run: what it left behind, in a session of its own, may hold
+        the pipe open, and is out of our reach."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        while not self.passed:
+            if poll.poll(max(self._end_at - time.monotonic(), 0.01) * 1000):
+                return True
+        return False
+
     def cancel(self) -> None:
         self._timer.cancel()
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _describe(argv: Sequence[str], returncode: int, stderr: str) -> str:
@@ -111,11 +132,13 @@ class _Process:
                 env={**os.environ, **(env or {})}, start_new_session=True, bufsize=0,
             )  # fmt: skip
         except (OSError, ValueError) as error:
-            raise CommandFailed(f"{self.argv[0]} could not be started: {error}.") from None
+            raise CommandFailed(
+                f"{self.argv[0]} could not be started ({_reason(error)}): install it, or see whether its path is right."
+            ) from None
         self.stdout = self._process.stdout.fileno() if self._process.stdout else -1
         with suppress(OSError):  # a wider pipe saves wake-ups; the system's limit may forbid it
             fcntl.fcntl(self.stdout, fcntl.F_SETPIPE_SZ, CHUNK)
-        self._tail = _Tail(self._process.stderr.fileno() if self._process.stderr else -1)
+        self._tail = _Tail(self._process.stderr)
         self._tail.start()
         self._feeder = _Feeder(self._process, source)
         self._feeder.start()
@@ -123,12 +146,13 @@ class _Process:
 
     def chunks(self) -> Iterator[bytes]:
         """stdout to its end, in pieces of at most ``CHUNK``."""
-        while data := os.read(self.stdout, CHUNK):
+        while self._deadline.readable(self.stdout) and (data := os.read(self.stdout, CHUNK)):
             yield data
 
     def finish(self) -> tuple[int, str]:
         """Wait for the end; return code and stderr. Raises what ended it from our side."""
         returncode = self._process.wait()
+        self._deadline.cancel()
         self._feeder.join(timeout=5)
         stderr = self._tail.text()
         if self._feeder.error is not None:
@@ -139,12 +163,11 @@ class _Process:
 
     def close(self) -> None:
         self._deadline.cancel()
-        if self._process.poll() is None:
+        if self._process.returncode is None:  # not waited for, so its number is still its own
             _kill(self._process)
             self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 @contextmanager
@@ -200,23 +223,22 @@ class LocalInstance(Instance):
             return streamed
 
     def fetch(self, path: str, sink: Sink, *, timeout: float) -> Streamed:
-        try:
-            with open(path, "rb", buffering=0) as file:
-                return _pass_on(iter(lambda: file.read(CHUNK), b""), sink)
-        except OSError as error:
-            raise CommandFailed(f"{path} could not be read: {error.strerror or error}.") from None
+        return _pass_on(_in_time(_chunks(path), timeout, f"Reading {path}"), sink)
 
     def place(self, path: str, source: Iterable[bytes], *, timeout: float, mode: int = 0o600) -> Streamed:
         partial = f"{path}.{secrets.token_hex(4)}.partial"
         try:
-            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with open(fd, "wb") as file:
-                streamed = _pass_on(source, lambda data: _write(file.fileno(), data))
-                os.fsync(file.fileno())
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "wb", buffering=0) as file:
+                streamed = _pass_on(_in_time(source, timeout, f"Writing {path}"), lambda data: _write(fd, data))
+                os.fchmod(fd, mode)
+                os.fsync(fd)
             os.replace(partial, path)
             return streamed
         except OSError as error:
-            raise CommandFailed(f"{path} could not be written: {error.strerror or error}.") from None
+            raise CommandFailed(
+                f"{path} could not be written ({_reason(error)}): see whether the path is right and this account may."
+            ) from None
         finally:
             with suppress(OSError):
                 os.unlink(partial)
@@ -230,6 +252,28 @@ def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _chunks(path: str) -> Iterator[bytes]:
+    try:
+        # Without waiting: a pipe in the file's place may never have a writer.
+        with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CommandFailed(f"{path} could not be read (it is no regular file): see whether the path is right.")
+            while data := file.read(CHUNK):
+                yield data
+    except OSError as error:
+        raise CommandFailed(
+            f"{path} could not be read ({_reason(error)}): see whether the path is right and this account may."
+        ) from None
+
+
+def _in_time(chunks: Iterable[bytes], seconds: float, doing: str) -> Iterator[bytes]:
+    end = time.monotonic() + seconds
+    for data in chunks:
+        yield data
+        if time.monotonic() > end:
+            raise TimedOut(f"{doing} did not finish within {seconds:g} s and was ended.")
 
 
 def _pass_on(chunks: Iterable[bytes], sink: Sink) -> Streamed:

@@ -122,6 +122,12 @@ class Bucket:
         except (known.BotoCoreError, known.ClientError) as error:
             raise translate(error, self.place, doing, permission) from None
 
+    def no_s3(self) -> StoreError:
+        """For an answer that S3 would not give."""
+        return StoreError(
+            f"{self.label}: what answers at {self.place.endpoint} does not speak S3: check endpoint_url and proxies."
+        )
+
     def deadline(self, doing: str) -> Deadline:
         """The time that one part or piece may take."""
         seconds = self.patience.stall

@@ -60,8 +60,9 @@ class _Reading:
 
     def _resume(self) -> None:
         self._close()
-        etag = self._answer["ETag"]
-        self._answer = self._ask(Range=f"bytes={self._done}-", IfMatch=etag)
+        if "ETag" not in self._answer:
+            raise self._bucket.no_s3()
+        self._answer = self._ask(Range=f"bytes={self._done}-", IfMatch=self._answer["ETag"])
         if self._done and "ContentRange" not in self._answer:
             raise StoreError(
                 f"{self._bucket.label}: {self._doing} was cut off after {self._done} bytes, and "

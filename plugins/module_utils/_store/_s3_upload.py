@@ -197,10 +197,15 @@ class S3Upload(Upload):
         if self._filled:
             self._dispatch()
         sent = [future.result() for future in self._sending]
-        self._complete(sent)
+        parts = [part.digests for part in sent]
+        try:
+            self._complete(sent)
+        except StoreError:
+            if not self._arrived(parts):
+                raise
         self._upload_id = None
         try:
-            self._confirm([part.digests for part in sent])
+            self._confirm(parts)
         except RunbookError:  # what is not confirmed is not published
             self._discard()
             raise
@@ -224,6 +229,8 @@ class S3Upload(Upload):
                 begun = self._bucket.client.create_multipart_upload(
                     **self._named, **self._class, ChecksumAlgorithm="SHA256"
                 )
+            if "UploadId" not in begun:
+                raise self._bucket.no_s3()
             self._upload_id = begun["UploadId"]
         self._free.acquire()  # comes: all that a sender waits for is time-limited
         for future in self._sending[-_IN_FLIGHT:]:
@@ -266,8 +273,9 @@ class S3Upload(Upload):
 
     def _put(self, _number: int, body: _Body, digests: _Digests) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._bucket.client.put_object(
-            **self._named, **self._class, Body=body, ContentLength=digests.size, ChecksumSHA256=digests.checksum
-        )
+            **self._named, **self._class, Body=body, ContentLength=digests.size,
+            ChecksumAlgorithm="SHA256", ChecksumSHA256=digests.checksum,
+        )  # fmt: skip
         return answer
 
     def _put_part(self, number: int, body: _Body, digests: _Digests) -> Mapping[str, Any]:
@@ -279,23 +287,27 @@ class S3Upload(Upload):
 
     def _complete(self, sent: Sequence[_Sent]) -> None:
         with self._bucket.asking(f"publishing {self._key}", _PERMISSION):
-            try:
-                self._bucket.client.complete_multipart_upload(
-                    **self._named, UploadId=self._upload_id, MultipartUpload={"Parts": [part.named for part in sent]}
-                )
-            except Exception as error:
-                # An earlier try may have got through while its answer was lost: the object itself will tell.
-                if code_of(error) != "NoSuchUpload":
-                    raise
+            self._bucket.client.complete_multipart_upload(
+                **self._named, UploadId=self._upload_id, MultipartUpload={"Parts": [part.named for part in sent]}
+            )
+
+    def _arrived(self, parts: Sequence[_Digests]) -> bool:
+        """Whether it was published all the same: only the answer may have been lost, and a second try is refused."""
+        with suppress(RunbookError):
+            return _Digests.of_parts(parts).proved_by(self._published())
+        return False
 
     def _confirm(self, parts: Sequence[_Digests]) -> None:
-        with self._bucket.asking(f"confirming {self._key}", "s3:GetObject"):
-            answer = self._bucket.client.head_object(**self._named, ChecksumMode="ENABLED")
-        whole = _Digests.of_parts(parts)
+        answer, whole = self._published(), _Digests.of_parts(parts)
         if answer["ContentLength"] != whole.size:
             raise self._altered(f"publishing {self._key}", f"{answer['ContentLength']} bytes of {whole.size}")
         if not whole.proved_by(answer):
             self._read_back(parts)
+
+    def _published(self) -> Mapping[str, Any]:
+        with self._bucket.asking(f"confirming {self._key}", "s3:GetObject"):
+            answer: Mapping[str, Any] = self._bucket.client.head_object(**self._named, ChecksumMode="ENABLED")
+        return answer
 
     def _read_back(self, parts: Sequence[_Digests]) -> None:
         chunks, rest = read_object(self._bucket, self._key), b""

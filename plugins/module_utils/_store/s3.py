@@ -99,7 +99,7 @@ class S3Store(Store):
         """An upload is dead when it was begun, and its last part came, longer ago than ``older_than``."""
         limit = datetime.now(timezone.utc) - older_than
         removed = []
-        for upload in list(self._pages("list_multipart_uploads", "Uploads", prefix)):
+        for upload in list(self._uploads(prefix)):
             if upload["Initiated"] <= limit and self._last_part(upload) <= limit:
                 with self.bucket.asking(f"giving up the upload of {upload['Key']}", "s3:AbortMultipartUpload"):
                     self.bucket.client.abort_multipart_upload(
@@ -107,6 +107,10 @@ class S3Store(Store):
                     )
                 removed.append(upload["Key"][len(self.bucket.prefix) :])
         return removed
+
+    def _uploads(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        permission = "s3:ListBucketMultipartUploads"
+        return self._pages("list_multipart_uploads", "Uploads", prefix, permission=permission)
 
     def _last_part(self, upload: Mapping[str, Any]) -> datetime:
         with self.bucket.asking(f"listing the parts of {upload['Key']}", "s3:ListMultipartUploadParts"):
@@ -117,11 +121,15 @@ class S3Store(Store):
         newest: datetime = max(times, default=upload["Initiated"])
         return newest
 
-    def _pages(self, operation: str, listed: str, prefix: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+    def _pages(
+        self, operation: str, listed: str, prefix: str, *, permission: str = "s3:ListBucket", **arguments: Any
+    ) -> Iterator[Mapping[str, Any]]:
         """What a listing holds under ``prefix``, in as few requests as there are pages."""
         pages = self.bucket.client.get_paginator(operation).paginate(
             Bucket=self.bucket.name, Prefix=self.bucket.prefix + check_prefix(self.label, prefix), **arguments
         )
-        with self.bucket.asking(f"listing {prefix or 'all'}", "s3:ListBucket and s3:ListBucketMultipartUploads"):
+        with self.bucket.asking(f"listing {prefix or 'all'}", permission):
             for page in pages:
+                if "IsTruncated" not in page:  # a web site that says 200 to everything would look like an empty bucket
+                    raise self.bucket.no_s3()
                 yield from page.get(listed, ())

@@ -1,0 +1,357 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every runtime keeps the promises of ``_runtime/base.py``. The programs are what any place with a shell has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._errors import (
+    CommandFailed,
+    InputError,
+    TimedOut,
+    Unsupported,
+)
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import CHUNK, STDERR_LIMIT, Instance, Runtime
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
+
+MIB = 1 << 20
+CANARY = "canary-41c7"
+METHODS = ("run", "stream", "feed", "fetch", "place", "endpoint")
+
+
+@pytest.fixture(params=[LocalRuntime])
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    made: Runtime = request.param()
+    return made
+
+
+@pytest.fixture
+def instance(runtime: Runtime) -> Instance:
+    return runtime.resolve("")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """No test leaves a process, a thread or a file descriptor behind."""
+
+    def held() -> tuple[int, int, int]:
+        children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+        return len(children), threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    before = held()
+    yield
+    until(lambda: held() == before)
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def sh(script: str, *arguments: str) -> list[str]:
+    return ["sh", "-c", script, "sh", *arguments]
+
+
+def nowhere(_data: bytes) -> None:
+    pass
+
+
+# What goes in and what comes out
+
+
+def test_every_argument_arrives_as_it_is(instance: Instance) -> None:
+    arguments = ["", " ", "two words", "'", '"', "$HOME `id` $(id)", "*", "-n", "\\", "a\nb\n", "ü", "--x=y;z&|<>"]
+    ended = instance.run(sh(r"""for a; do printf '%s\0' "$a"; done""", *arguments), timeout=20)
+    assert ended.stdout.decode().split("\0")[:-1] == arguments
+
+
+@pytest.fixture(scope="module")
+def binary() -> bytes:
+    """64 MiB in which every byte occurs."""
+    return os.urandom(MIB) * 63 + bytes(range(256)) * (MIB // 256)
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), 300_007):
+        yield data[start : start + 300_007]
+
+
+def test_bytes_pass_unchanged_both_ways_at_once(instance: Instance, binary: bytes) -> None:
+    digest, largest = hashlib.sha256(), 0
+
+    def sink(data: bytes) -> None:
+        nonlocal largest
+        digest.update(data)
+        largest = max(largest, len(data))
+
+    expected = hashlib.sha256(binary).hexdigest()
+    streamed = instance.stream(["cat"], sink, timeout=60, stdin=binary)
+    assert (streamed.size, digest.hexdigest(), largest <= CHUNK) == (len(binary), expected, True)
+    assert streamed.sha256 in (None, expected)
+    ended = instance.feed(["sha256sum"], pieces(binary), timeout=60)
+    assert (ended.returncode, ended.stdout.split()[0].decode()) == (0, expected)
+
+
+def test_nothing_is_a_terminal(instance: Instance) -> None:
+    """Not even when there is one to inherit."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        script = "test -t 0 || test -t 1 || test -t 2 || (: </dev/tty) 2>/dev/null"
+        os._exit(0 if instance.run(sh(script), timeout=20).returncode else 1)
+    with suppress(OSError):  # the other end is closed
+        while os.read(terminal, 1024):
+            pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_secrets_in_the_environment_show_nowhere_else(instance: Instance) -> None:
+    ended = instance.run(
+        sh('test -n "$SECRET" && printf "%s" "$PATH" | grep -q / && cat /proc/*/cmdline 2>/dev/null; exit 7'),
+        timeout=20, env={"SECRET": CANARY}, limit=64 * MIB,
+    )  # fmt: skip
+    assert (ended.returncode, len(ended.stdout) > 0, CANARY in ended.stdout.decode(errors="replace")) == (
+        7,
+        True,
+        False,
+    )
+    for argv in (sh("exit 3"), ["/nowhere/program"], ["a\0b"]):
+        with pytest.raises(CommandFailed) as caught:
+            instance.stream(argv, nowhere, timeout=20, env={"SECRET": CANARY})
+        assert CANARY not in str(caught.value)
+
+
+# How programs end
+
+
+@pytest.mark.parametrize(
+    ("script", "returncode", "told"),
+    [
+        ("exit 0", 0, None),
+        ("echo the reason >&2; exit 3", 3, "sh failed with return code 3: the reason."),
+        ("exit 255", 255, "sh failed with return code 255, and said nothing."),
+        ("kill -TERM $$", -15, "sh was ended by SIGTERM, and said nothing."),
+        ("kill -KILL $$", -9, "sh was ended by SIGKILL, and said nothing."),
+    ],
+)
+def test_return_codes_and_signals(instance: Instance, script: str, returncode: int, told: str | None) -> None:
+    assert instance.run(sh(script), timeout=20).returncode == returncode
+    assert instance.feed(sh(script), iter([b"x"]), timeout=20).returncode == returncode
+    if told is None:
+        assert instance.stream(sh(script), nowhere, timeout=20).size == 0
+        return
+    with pytest.raises(CommandFailed) as caught:
+        instance.stream(sh(script), nowhere, timeout=20)
+    assert str(caught.value) == told
+
+
+def test_of_stderr_the_end_is_kept(instance: Instance) -> None:
+    script = "head -c 10000000 /dev/zero | tr '\\0' x >&2; printf 'the last word' >&2; exit 1"
+    ended = instance.run(sh(script), timeout=20)
+    assert (ended.stderr[-13:], len(ended.stderr)) == ("the last word", STDERR_LIMIT)
+    with pytest.raises(CommandFailed, match="the last word") as caught:
+        instance.stream(sh(script), nowhere, timeout=20)
+    assert len(str(caught.value)) < STDERR_LIMIT + 100
+
+
+def test_more_output_than_asked_for_ends_the_program(instance: Instance) -> None:
+    with pytest.raises(CommandFailed, match="yes wrote more than 1000 bytes; it was ended"):
+        instance.run(["yes"], timeout=20, limit=1000)
+
+
+HANGING = """
+trap '' TERM
+sleep 1000 & echo $!; echo $$
+exec {redirected}
+while :; do sleep 1000; done
+"""
+
+
+@pytest.mark.parametrize("redirected", ["", ">&-", ">&- 2>&-"])
+def test_a_program_that_hangs_is_ended_with_all_it_started(instance: Instance, redirected: str) -> None:
+    pids: list[int] = []
+    started = time.monotonic()
+    with pytest.raises(TimedOut, match=r"sh did not finish within 0.3 s and was ended\."):
+        instance.stream(
+            sh(HANGING.format(redirected=redirected)), lambda said: pids.extend(map(int, said.split())), timeout=0.3
+        )
+    assert time.monotonic() - started < 5
+    until(lambda: all(gone(pid) for pid in pids))
+    assert len(pids) == 2
+
+
+def test_what_left_the_program_behind_cannot_hold_us(instance: Instance) -> None:
+    """It keeps our pipe open from a session of its own, where nothing that we send arrives."""
+    pids: list[int] = []
+    started = time.monotonic()
+    with pytest.raises(TimedOut):
+        script = "setsid sh -c 'echo $$; exec sleep 1000' & wait"
+        instance.stream(sh(script), lambda said: pids.extend(map(int, said.split())), timeout=0.5)
+    seconds = time.monotonic() - started
+    for pid in pids:
+        os.kill(pid, 9)
+    assert (len(pids), seconds < 20) == (1, True)
+
+
+class Broken(Exception):
+    pass
+
+
+def test_a_sink_that_raises_ends_the_program(instance: Instance) -> None:
+    pids: list[int] = []
+
+    def sink(said: bytes) -> None:
+        pids.append(int(said.split()[0]))
+        raise Broken
+
+    with pytest.raises(Broken):
+        instance.stream(sh("echo $$; sleep 1000; exec yes"), sink, timeout=20)
+    assert gone(pids[0])
+
+
+def test_a_source_that_raises_ends_the_program(instance: Instance, tmp_path: Path) -> None:
+    def source() -> Iterator[bytes]:
+        yield b"half of it"
+        raise Broken
+
+    with pytest.raises(Broken):
+        instance.feed(sh(f"cat > '{tmp_path}/seen'; echo whole > '{tmp_path}/whole'; sleep 1000"), source(), timeout=20)
+    assert not (tmp_path / "whole").exists()
+
+
+def endless() -> Iterator[bytes]:
+    while True:
+        yield bytes(MIB)
+
+
+def test_a_program_may_stop_reading(instance: Instance) -> None:
+    ended = instance.feed(sh("head -c 10 | wc -c; exit 4"), endless(), timeout=20)
+    assert (ended.returncode, ended.stdout.split()) == (4, [b"10"])
+    with pytest.raises(TimedOut):
+        instance.feed(["sleep", "1000"], endless(), timeout=0.3)
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "/nowhere/program", "/", "a\0b"])
+def test_a_program_that_is_not_there_is_named(instance: Instance, program: str) -> None:
+    for attempt in (
+        lambda: instance.run([program], timeout=20),
+        lambda: instance.stream([program], nowhere, timeout=20),
+        lambda: instance.feed([program], endless(), timeout=20),
+    ):
+        with pytest.raises(CommandFailed) as caught:
+            attempt()
+        assert f"{program} could not be started (" in str(caught.value)
+
+
+# Files
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a file"
+    path.write_bytes(b"old")
+    return path
+
+
+def test_files_travel_whole(instance: Instance, file: Path, binary: bytes) -> None:
+    placed = instance.place(str(file), pieces(binary), timeout=60, mode=0o664)
+    assert (placed.size, file.read_bytes() == binary, file.stat().st_mode & 0o777) == (len(binary), True, 0o664)
+    digest = hashlib.sha256()
+    fetched = instance.fetch(str(file), digest.update, timeout=60)
+    assert (fetched.size, digest.digest()) == (len(binary), hashlib.sha256(binary).digest())
+    instance.place(str(file), [], timeout=20)
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"", 0o600)
+
+
+def test_a_file_is_fetched_as_it_was_when_opened(instance: Instance, file: Path) -> None:
+    seen: list[bytes] = []
+    file.write_bytes(b"1" * 3 * MIB)
+
+    def sink(data: bytes) -> None:
+        if not seen:
+            instance.place(str(file), [b"2" * 3 * MIB], timeout=20)
+        seen.append(data)
+
+    instance.fetch(str(file), sink, timeout=20)
+    assert (b"".join(seen) == b"1" * 3 * MIB, file.read_bytes() == b"2" * 3 * MIB) == (True, True)
+
+
+def broken_off(_file: Path) -> Iterator[bytes]:
+    yield b"new" * MIB
+    raise Broken
+
+
+def too_slow(file: Path) -> Iterator[bytes]:
+    while True:
+        assert file.read_bytes() == b"old"
+        yield b"new"
+
+
+@pytest.mark.parametrize(("source", "error"), [(broken_off, Broken), (too_slow, TimedOut)])
+def test_a_file_is_placed_whole_or_not_at_all(
+    instance: Instance, file: Path, source: Callable[[Path], Iterator[bytes]], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        instance.place(str(file), source(file), timeout=0.3)
+    assert [(path.name, path.read_bytes()) for path in file.parent.iterdir()] == [("a file", b"old")]
+
+
+@pytest.mark.parametrize("name", ["missing", "missing/deeper", ".", "pipe"])
+def test_a_file_that_cannot_be_had_is_named(instance: Instance, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = f"{tmp_path}/{name}"
+    with pytest.raises(CommandFailed, match=rf"{path} could not be read \(.+\): .+\."):
+        instance.fetch(path, nowhere, timeout=20)
+    if name in ("missing/deeper", "."):
+        with pytest.raises(CommandFailed, match=rf"{path} could not be written \(.+\): .+\."):
+            instance.place(path, [b"x"], timeout=20)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+# The place itself
+
+
+def test_a_port_can_be_reached(instance: Instance) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with socket.create_connection(instance.endpoint(*listening.getsockname()[:2]), timeout=5):
+            pass
+
+
+def test_what_is_unsupported_says_so(runtime: Runtime, instance: Instance) -> None:
+    assert runtime.unsupported <= set(METHODS)
+    calls: dict[str, Callable[[], object]] = {
+        "run": lambda: instance.run(["true"], timeout=5),
+        "stream": lambda: instance.stream(["true"], nowhere, timeout=5),
+        "feed": lambda: instance.feed(["true"], [], timeout=5),
+        "fetch": lambda: instance.fetch("/etc/passwd", nowhere, timeout=5),
+        "place": lambda: instance.place("/tmp/x", [], timeout=5),
+        "endpoint": lambda: instance.endpoint("localhost", 1),
+    }
+    for method in runtime.unsupported:
+        with pytest.raises(Unsupported):
+            calls[method]()
+
+
+def test_the_local_runtime_has_no_services() -> None:
+    with pytest.raises(InputError, match=r"service is 'postgres', but the runtime is local.*remove service"):
+        LocalRuntime().resolve("postgres")
