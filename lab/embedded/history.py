@@ -146,9 +146,9 @@ def young_database(state: dict[str, Any]) -> Template:
         store = store_of("young", {"type": "local", "path": directory})
         job = BackupJob(
             scope=Scope(SYSTEM, "postgresql", _YOUNG), engine=engine_of("young", database, LocalRuntime()), store=store,
-            label="scheduled", schedule=None, source=source_of("local", ""), work_dir=work_dir,
+            label="scheduled", schedule=None, source=source_of("local", ""), work_dir=work_dir, cache_dir=work_dir,
         )  # fmt: skip
-        manifest = job.take(job.preflight())
+        manifest = job.take(job.preflight(job.look(remember=False)))
         if manifest is None:
             raise RuntimeError("a backup without a schedule is always taken")
         return Template.read(store, manifest)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ._catalog import Catalogue, ScopeListing
+from ._catalog import ScopeListing, read_scope
 from ._cipher import Encryptor
 from ._engine.base import Engine, Facts
 from ._errors import NoSpace
@@ -48,29 +48,31 @@ class BackupJob:
     schedule: str | None
     source: dict[str, Any]
     work_dir: str
+    cache_dir: str
     encryptor: Encryptor | None = None
     storage_class: str | None = None
 
-    def reason(self, now: datetime) -> str | None:
+    def look(self, *, remember: bool) -> ScopeListing:
+        """What the store has of this scope."""
+        return read_scope(self.store, self.scope, self.cache_dir, remember=remember)
+
+    def reason(self, listing: ScopeListing, now: datetime) -> str | None:
         """Why this backup is to be taken now; ``None`` when the schedule's newest slot is served."""
         if self.label != SCHEDULED or not self.schedule:
             return f"asked for as {self.label}"
-        return backup_due(self._listing(), self.schedule, now)
+        return backup_due(listing, self.schedule, now)
 
-    def _listing(self) -> ScopeListing:
-        return Catalogue(self.store).scope(self.scope)
-
-    def preflight(self) -> Facts:
+    def preflight(self, listing: ScopeListing) -> Facts:
         """Reach the database and the store, and see that the backup fits. Writes nothing."""
         self.store.check(write=True)
         facts = self.engine.preflight()
-        self._require_space(facts)
+        self._require_space(facts, listing)
         return facts
 
-    def _require_space(self, facts: Facts) -> None:
+    def _require_space(self, facts: Facts, listing: ScopeListing) -> None:
         """Twice the newest backup, or the whole estimate where there is none: compression is not known beforehand."""
         free = self.store.free_space()
-        newest = next(iter(self._listing().backups), None)
+        newest = next(iter(listing.backups), None)
         needed = min(facts.estimated_bytes, 2 * newest.size) if newest else facts.estimated_bytes
         if free is not None and free < needed:
             raise NoSpace(
@@ -81,9 +83,9 @@ class BackupJob:
     def take(self, facts: Facts) -> Manifest | None:
         """Take and publish it; ``None`` when another run has served the slot meanwhile."""
         with scope_lock(self.work_dir, "backup", self.scope):
-            sweep(self.store, self.scope.path, self._listing().stale(utc_now()))
-            started_at = utc_now()
-            if self.reason(started_at) is None:
+            started_at, listing = utc_now(), self.look(remember=True)
+            sweep(self.store, self.scope.path, listing.stale(started_at))
+            if self.reason(listing, started_at) is None:
                 return None
             backup_id = new_id(started_at)
             directory = f"{self.scope.path}/{backup_id}"

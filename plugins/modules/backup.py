@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - runbook.ops.system
   - runbook.ops.system.runtime
   - runbook.ops.system.work_dir
+  - runbook.ops.system.cache_dir
   - runbook.ops.database
   - runbook.ops.store
 options:
@@ -117,6 +118,7 @@ ARGUMENT_SPEC = {
     "label": arguments.LABEL,
     "schedule": {"type": "str"},
     "work_dir": arguments.WORK_DIR,
+    "cache_dir": arguments.CACHE_DIR,
 }
 
 
@@ -133,6 +135,7 @@ def build(params: dict[str, Any]) -> BackupJob:
         schedule=schedule,
         source=source_of(runtime["type"], database["service"]),
         work_dir=params["work_dir"],
+        cache_dir=params["cache_dir"],
         encryptor=encryptor_of("database", database),
         storage_class=params["store"]["storage_class"],
     )
@@ -141,10 +144,11 @@ def build(params: dict[str, Any]) -> BackupJob:
 def run(job: BackupJob, check_mode: bool) -> dict[str, Any]:
     """Plan, then apply unless in check mode."""
     started = time.monotonic()
-    reason = job.reason(utc_now())
+    listing = job.look(remember=not check_mode)
+    reason = job.reason(listing, utc_now())
     manifest = None
     if reason is not None:
-        facts = job.preflight()
+        facts = job.preflight(listing)
         manifest = job.predict(facts, utc_now()) if check_mode else job.take(facts)
     actions = [Action("backup", f"{job.scope} -> {job.store.label}", reason)] if manifest and reason else []
     return result_of(

@@ -79,7 +79,7 @@ notes:
   - C(LASTSAVE) alone does not tell when a save has ended. It has a resolution of one second, so two saves within one second
     look like one; and it is reset by a restart. This module never begins a save in the second of the last one, which may make
     it wait for up to a second, and watches the server's run id.
-  - The least ACL is C(+bgsave +info). With C(+config|get) the module also returns RV(path), and errors name the directory.
+  - The least ACL is C(+bgsave +info). With C(+config|get) the module also returns RV(rdb_path), and errors name the directory.
   - A lost connection is tried again until O(timeout). The first one is not, so that a wrong address is told at once.
   - On Redis 6.2, which does not count its saves, one more save is asked for when a scheduled one does not show.
 seealso:
@@ -106,7 +106,7 @@ EXAMPLES = r"""
 
 - name: Fetch the file that was saved
   ansible.builtin.fetch:
-    src: "{{ saved.path }}"
+    src: "{{ saved.rdb_path }}"
     dest: dumps/
 """
 
@@ -138,7 +138,7 @@ last_save_before:
   type: str
   returned: success
   sample: "2026-03-01T03:00:02Z"
-path:
+rdb_path:
   description: The RDB file, as the server's host calls it. V(null) when the user may not run C(CONFIG GET).
   type: str
   returned: success
@@ -204,7 +204,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         before = State.of(server)
         found = {
             "last_save_before": format_time(before.last_save_at),
-            "path": _path(server),
+            "rdb_path": _path(server),  # as "path", Ansible would add what it finds there on this host
             "server_version": before.version,
         }
         save = None if module.check_mode else _save(server, timeout)

@@ -45,7 +45,9 @@ class Keyring:
         base = ["gpg", "--homedir", str(self.home), "--batch", "--no-tty", "--pinentry-mode", "loopback"]
         return subprocess.run([*base, *argv], input=stdin, capture_output=True, check=True).stdout
 
-    def add(self, name: str, *argv: str, algo: tuple[str, ...] = ("default", "default", "0"), phrase: str = "") -> None:
+    def add(
+        self, name: str, *argv: str, algo: tuple[str, ...] = ("future-default", "default", "0"), phrase: str = ""
+    ) -> None:
         self.gpg("--passphrase", phrase, *argv, "--quick-gen-key", f"{name}@example.org", *algo)
         self.export(name, phrase)
 
@@ -74,11 +76,11 @@ class Keyring:
 def keyring() -> Iterator[Keyring]:
     with tempfile.TemporaryDirectory(prefix="keys-") as home:  # short: an agent's socket has to fit in 108 bytes
         ring = Keyring(Path(home))
-        for name in ("alice", "bob"):
-            ring.add(name)
+        ring.add("alice")
+        ring.add("bob", algo=("default", "default", "0"))  # RSA
         ring.add("locked", phrase="s3cret")
         ring.add("signer", algo=("ed25519", "sign", "0"))
-        ring.add("expired", *LAST_CENTURY, algo=("default", "default", "1y"))
+        ring.add("expired", *LAST_CENTURY, algo=("future-default", "default", "1y"))
         ring.add("stale", *LAST_CENTURY, algo=("ed25519", "default", "0"))
         fingerprint = ring.fingerprint("stale")
         ring.gpg("--passphrase", "", *LAST_CENTURY, "--quick-add-key", fingerprint, "cv25519", "encr", "1y")

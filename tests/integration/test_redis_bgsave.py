@@ -455,7 +455,7 @@ def test_check_mode_predicts_what_the_module_does(server: Running, capsys: pytes
     assert predicted["changed"] is done["changed"] is True
     assert predicted["actions"] == done["actions"]
     assert done["actions"][0]["object"] == f"redis 127.0.0.1:{server.server.port}"
-    assert predicted["path"] == done["path"] == str(server.rdb)
+    assert predicted["rdb_path"] == done["rdb_path"] == str(server.rdb)
     assert predicted["save"] is None
     assert done["save"]["finished_at"] > predicted["last_save_before"]
     assert predicted["diff"]["before"] == done["diff"]["before"] == f"last save: {done['last_save_before']}\n"
@@ -465,7 +465,7 @@ def test_check_mode_predicts_what_the_module_does(server: Running, capsys: pytes
 def test_the_module_does_without_config_get(newest: Running, capsys: pytest.CaptureFixture[str]) -> None:
     login = grant(newest, "+bgsave", "+info")
     result = outcome(capsys, newest, login_user=login.user, login_password=login.password)
-    assert result["changed"] and result["path"] is None
+    assert result["changed"] and result["rdb_path"] is None
 
 
 @pytest.mark.parametrize("check", [False, True])

@@ -98,10 +98,10 @@ def store(tmp_path: Path) -> Store:
 def backup(engine: Engine, store: Store, tmp_path: Path, *, to: list[str] | None = None) -> str:
     """Take a backup with the collection; returns its directory below the store."""
     job = BackupJob(
-        Scope("byhand", engine.name, "it"), engine, store, "manual", None, source_of("local", ""), str(tmp_path),
+        Scope("byhand", engine.name, "it"), engine, store, "manual", None, source_of("local", ""), str(tmp_path), str(tmp_path),
         encryptor=encryptor(to, "recipients") if to else None,
     )  # fmt: skip
-    manifest = job.take(job.preflight())
+    manifest = job.take(job.preflight(job.look(remember=False)))
     assert manifest is not None
     return manifest.path
 

@@ -30,8 +30,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     RunbookError,
     StoreError,
 )
+from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_upload
 from ansible_collections.runbook.ops.plugins.module_utils._store._s3_bucket import Credentials, Patience
-from ansible_collections.runbook.ops.plugins.module_utils._store._s3_upload import SMALLEST_PART as PART
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
@@ -40,11 +40,18 @@ from support.s3_proxy import Answer, Cut, Drip, Fault, Flip, Header, LostAnswer,
 from lab.embedded.servers import S3Server
 
 MIB = 1 << 20
+PART = 5 * MIB
 CANARY = "CANARY-secret-key-7f3a"
 AT_ONCE = timedelta(0)
 ROOT = Path(__file__).parents[2]
 IMPATIENT = Patience(attempts=2, connect=2, read=5, stall=60)
 HASTY = Patience(attempts=2, connect=1, read=1, stall=60)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3's least, so that objects of several parts are quick to make."""
+    monkeypatch.setattr(_s3_upload, "SMALLEST_PART", PART)
 
 
 @dataclass
@@ -242,7 +249,7 @@ def test_a_large_object_that_cannot_be_written(
         *((operation, Answer(500, "InternalError")) for operation in OPERATIONS),
         ("HeadObject", Answer(503, "SlowDown")),
         ("UploadPart", Answer(400, "BadDigest")),
-        ("UploadPart", Cut(after=5 * MIB)),
+        ("UploadPart", Cut(after=2 * MIB)),
         ("UploadPart", LostAnswer()),
         ("UploadPart", Flip(at=3 * MIB)),
         ("UploadPart", Silence()),
@@ -310,7 +317,7 @@ SHORT = Header("Content-Length", "12")
         ([KMS, OPAQUE], 0),
         ([KMS, OPAQUE, NO_CHECKSUM], 1),
         ([KMS, OPAQUE, WRONG_CHECKSUM], 1),
-        ([OPAQUE, NO_CHECKSUM], 1),
+        ([OPAQUE], 1),
     ],
     ids=["md5", "checksum", "neither", "wrong checksum", "opaque"],
 )
@@ -339,7 +346,7 @@ def test_a_small_object_without_an_md5_is_read_back(bench: Bench) -> None:
     ("faults", "match"),
     [
         ([("HeadObject", SHORT)], "12 bytes of"),
-        ([("HeadObject", OPAQUE), ("HeadObject", NO_CHECKSUM), ("GetObject", Flip(at=PART, of="response"))], "its sha256 is another"),
+        ([("HeadObject", OPAQUE), ("GetObject", Flip(at=PART, of="response"))], "its sha256 is another"),
         ([("HeadObject", Answer(404, "NotFound"))], "confirming id/data failed: it is not there"),
         ([("HeadObject", Answer(403, "Forbidden"))], "s3:GetObject"),
     ],
@@ -380,10 +387,10 @@ def test_a_dump_ends_as_soon_as_a_part_cannot_be_sent(bench: Bench) -> None:
 
 def test_reading_goes_on_after_a_cut(bench: Bench, large: bytes) -> None:
     write(bench.behind, "id/data", large)
-    for skip, after in enumerate((5 * MIB + 3, 0, 7 * MIB)):
-        bench.proxy.inject("GetObject", Cut(after=after, of="response"), skip=0 if skip == 0 else 1, times=1)
+    for skip, after in enumerate((5 * MIB + 3, 0, 3 * MIB)):
+        bench.proxy.inject("GetObject", Cut(after=after, of="response"), skip=skip, times=1)
     assert b"".join(bench.store(patience=Patience(attempts=4, read=5)).read("id/data")) == large
-    assert bench.proxy.count("GetObject") >= 2
+    assert bench.proxy.count("GetObject") == 4
 
 
 @pytest.mark.parametrize("fault", [Cut(after=MIB, of="response"), Silence()], ids=["cut", "silence"])

@@ -87,7 +87,7 @@ def test_metrics_are_timestamps_in_prometheus_text() -> None:
     sample = 'runbook_backup_last_success_timestamp_seconds{system="erni",engine="postgresql",database="erni_agents"} 1772330441'
     assert sample in text.splitlines()
     assert 'runbook_backup_verified{system="erni",engine="postgresql",database="erni_agents"} 1' in text.splitlines()
-    assert 'database="q\\"\\n"' in text and "_age" not in text
+    assert 'database="q\\"\\n"' in text and "age_seconds" not in text
     for line in text.splitlines():
         assert line.startswith(("# HELP runbook_backup_", "# TYPE runbook_backup_", "runbook_backup_"))
 

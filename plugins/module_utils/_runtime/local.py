@@ -229,7 +229,7 @@ class LocalInstance(Instance):
         partial = f"{path}.{secrets.token_hex(4)}.partial"
         try:
             fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(fd, "wb", buffering=0) as file:
+            with open(fd, "wb", buffering=0):
                 streamed = _pass_on(_in_time(source, timeout, f"Writing {path}"), lambda data: _write(fd, data))
                 os.fchmod(fd, mode)
                 os.fsync(fd)

@@ -95,19 +95,23 @@ class _Digests:
         return base64.b64encode(self.sha256).decode()
 
     def proved_by(self, answer: Mapping[str, Any]) -> bool:
-        """Whether the endpoint's answer shows that it has these bytes. Objects encrypted with KMS have no MD5 for an
-        ETag; who does that is S3 itself, which has checked the SHA-256 that it repeats."""
-        if _etag(answer) == self.etag:
-            return True
-        return not _has_md5(answer) and answer.get("ChecksumSHA256", "").partition("-")[0] == self.checksum
+        """Whether the endpoint's answer shows that it has these bytes. What KMS encrypts has no MD5 for an ETag; only
+        S3 itself does that, and it has checked the SHA-256 that it repeats."""
+        if _by_kms(answer):
+            return str(answer.get("ChecksumSHA256", "")).partition("-")[0] == self.checksum
+        return _etag(answer) == self.etag
 
 
 def _etag(answer: Mapping[str, Any]) -> str:
     return str(answer.get("ETag", "")).strip('"')
 
 
+def _by_kms(answer: Mapping[str, Any]) -> bool:
+    return str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
+
+
 def _has_md5(answer: Mapping[str, Any]) -> bool:
-    return bool(_MD5.match(_etag(answer))) and not str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
+    return bool(_MD5.match(_etag(answer))) and not _by_kms(answer)
 
 
 @dataclass(frozen=True)
