@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from ._catalog import ScopeListing, read_scope
 from ._cipher import Encryptor
 from ._engine.base import Engine, Facts
-from ._errors import NoSpace
+from ._errors import NoSpace, StoreError
 from ._lock import scope_lock
 from ._pipeline import ArtefactWriter
 from ._publication import publishing, sweep
@@ -84,7 +85,8 @@ class BackupJob:
         """Take and publish it; ``None`` when another run has served the slot meanwhile."""
         with scope_lock(self.work_dir, "backup", self.scope):
             started_at, listing = utc_now(), self.look(remember=True)
-            sweep(self.store, self.scope.path, listing.stale(started_at))
+            with suppress(StoreError):  # a prune says what cannot be removed; a backup does not depend on it
+                sweep(self.store, self.scope.path, listing.stale(started_at))
             if self.reason(listing, started_at) is None:
                 return None
             backup_id = new_id(started_at)

@@ -10,7 +10,7 @@ import re
 import subprocess  # nosec B404: argv lists only
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from ._cipher_program import Filter, ProgramDecryptor, ProgramEncryptor
@@ -130,7 +130,7 @@ class GpgEncryptor(ProgramEncryptor):
             yield [*argv, "--encrypt"]
 
     def _explain(self, program: Filter) -> CommandFailed:
-        return CommandFailed(f"gpg could not encrypt (return code {program.returncode}): {program.stderr[-300:]}")
+        return CommandFailed(f"gpg could not encrypt (return code {program.returncode}): {program.last_words}")
 
 
 class GpgDecryptor(ProgramDecryptor):
@@ -155,7 +155,10 @@ class GpgDecryptor(ProgramDecryptor):
                 self._import(home, self._key_file)
                 yield [*_isolated(self._gpg, home), *options]
             finally:
-                _run([os.path.join(os.path.dirname(self._gpg), "gpgconf"), "--homedir", home, "--kill", "gpg-agent"])
+                with suppress(MissingLibrary, TimedOut):  # an agent whose home is gone ends by itself, a minute later
+                    _run(
+                        [os.path.join(os.path.dirname(self._gpg), "gpgconf"), "--homedir", home, "--kill", "gpg-agent"]
+                    )
 
     def _import(self, home: str, key_file: str) -> None:
         imported = _run(

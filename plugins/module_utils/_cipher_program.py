@@ -14,7 +14,7 @@ import os
 import selectors
 import subprocess  # nosec B404: argv lists only
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import IO
@@ -30,7 +30,7 @@ STALL = 300.0
 class Filter(AbstractContextManager["Filter"]):
     """A running program between a stream and its transformation; ended when the context is left."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None, stall: float = STALL) -> None:
+    def __init__(self, argv: Sequence[str], stall: float = STALL) -> None:
         self.name = os.path.basename(argv[0])
         self.deaf = False
         """Whether the program stopped reading before its input ended."""
@@ -40,7 +40,7 @@ class Filter(AbstractContextManager["Filter"]):
         try:
             self._process = subprocess.Popen(  # nosec B603: an argv list, no shell
                 list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env={**os.environ, **(env or {})}, bufsize=0, start_new_session=True,
+                bufsize=0, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise MissingLibrary(f"{argv[0]} could not be started: {error.strerror}.") from None
@@ -57,6 +57,11 @@ class Filter(AbstractContextManager["Filter"]):
     def stderr(self) -> str:
         """The end of what the program said."""
         return self._said.decode(errors="replace").strip()
+
+    @property
+    def last_words(self) -> str:
+        """The same in one line, for a message."""
+        return " ".join(self.stderr.split())[-300:]
 
     def through(self, data: bytes) -> Iterator[bytes]:
         """Hand in ``data``; yields what the program has ready meanwhile."""

@@ -130,7 +130,7 @@ class SequoiaEncryptor(ProgramEncryptor):
             yield _argv("seal", path)
 
     def _explain(self, program: Filter) -> CommandFailed:
-        return CommandFailed(f"pysequoia could not encrypt (return code {program.returncode}): {program.stderr[-300:]}")
+        return CommandFailed(f"pysequoia could not encrypt (return code {program.returncode}): {program.last_words}")
 
 
 class SequoiaDecryptor(ProgramDecryptor):
@@ -167,5 +167,5 @@ class SequoiaDecryptor(ProgramDecryptor):
         if program.returncode < 0:
             raise CommandFailed(f"pysequoia was ended by signal {-program.returncode} while it decrypted.")
         raise Damaged(
-            f"The encrypted bytes were altered or cut off: pysequoia cannot decrypt them ({program.stderr[-200:]})."
+            f"The encrypted bytes were altered or cut off: pysequoia cannot decrypt them ({program.last_words})."
         )

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ._catalog import ScopeListing, StoredBackup, read_scope
-from ._errors import RunbookError
+from ._catalog import Leased, ScopeListing, StoredBackup, read_scope
+from ._errors import Busy, RunbookError
 from ._lock import scope_lock
 from ._pipeline import StoredArtefacts
 from ._policy import Policy
-from ._publication import publishing
-from ._records import HOLD, VERIFICATION, Manifest, Scope, encode, format_time
+from ._publication import left_behind, publishing, sweep
+from ._records import HOLD, VERIFICATION, Manifest, Scope, encode, format_time, utc_now
 from ._result import Action
 from ._retention import Backup, plan
 from ._schedule import newest_slot
@@ -29,6 +29,7 @@ class CopyPlan:
     destination: Store
     backups: tuple[StoredBackup, ...]
     actions: tuple[Action, ...]
+    leased: tuple[Leased, ...]
 
 
 def wanted_copies(
@@ -78,7 +79,8 @@ class CopyJob:
             wanted = wanted_copies(listings[0], listing, policy, self.schedule, now, self.expected)
             reason = f"{store.label} lacks it and its policy keeps it"
             actions = tuple(Action("copy", f"{manifest.path} -> {store.label}", reason) for manifest in wanted)
-            plans.append(CopyPlan(store, tuple(source[m.id] for m in wanted if m.id in source), actions))
+            backups = tuple(source[manifest.id] for manifest in wanted if manifest.id in source)
+            plans.append(CopyPlan(store, backups, actions, tuple(listing.leased)))
         return plans
 
     def apply(self, plans: Sequence[CopyPlan]) -> tuple[int, list[str]]:
@@ -89,12 +91,25 @@ class CopyJob:
             for target in plans:
                 for backup in target.backups:
                     try:
+                        self._make_way(target, backup)
                         copied += copy_backup(
                             backup, self.stores[0], target.destination, classes[target.destination.label]
                         )
                     except RunbookError as error:
                         errors.append(f"{backup.manifest.path} -> {target.destination.label}: {error}")
         return copied, errors
+
+    def _make_way(self, target: CopyPlan, backup: StoredBackup) -> None:
+        """Remove what a killed copy left of the same backup; ``Busy`` while somebody is at work there."""
+        for leased in target.leased:
+            if leased.id != backup.id:
+                continue
+            if not left_behind(leased.lease, utc_now()):
+                raise Busy(
+                    f"{leased.lease.owner} is at work there (lease until {format_time(leased.lease.expires_at)}): "
+                    "let it finish, nothing was touched."
+                )
+            sweep(target.destination, self.scope.path, [leased])
 
 
 def copy_backup(backup: StoredBackup, source: Store, destination: Store, storage_class: str | None) -> int:

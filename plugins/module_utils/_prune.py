@@ -104,7 +104,8 @@ class PruneJob:
             for _scope, listing in sorted(found.items()):
                 backups = [backup.for_planning() for backup in listing.backups]
                 scope_plan = plan(backups, policy, now, listing.unreadable)
-                pruned = PrunedScope(store, listing, scope_plan, listing.stale(now))
+                stale = [] if scope_plan.refused else listing.stale(now)
+                pruned = PrunedScope(store, listing, scope_plan, stale)
                 pruned.freed = sum(backup.size for backup in pruned.doomed())
                 planned.append(pruned)
         return planned
@@ -124,16 +125,17 @@ def _apply(pruned: PrunedScope) -> None:
         report = _publication.remove(pruned.store, doomed)
         pruned.freed += report.freed
         pruned.failures += [f"{backup} was not deleted: {reason}" for backup, reason in report.errors.items()]
-    if pruned.stale:
-        report = _publication.sweep(pruned.store, pruned.listing.scope.path, pruned.stale)
-        pruned.freed += report.freed
-        pruned.failures += [f"{backup} was not swept: {reason}" for backup, reason in report.errors.items()]
     manifests = {backup.id: backup.manifest for backup in pruned.listing.backups}
     for move in pruned.moves():
         try:
             _move(pruned.store, manifests[move.backup.id], move.target)
         except RunbookError as error:
             pruned.failures.append(str(error))
+    if pruned.plan.refused:
+        return  # a wrong clock would judge leases wrongly too
+    report = _publication.sweep(pruned.store, pruned.listing.scope.path, pruned.stale)
+    pruned.freed += report.freed
+    pruned.failures += [f"{backup} was not swept: {reason}" for backup, reason in report.errors.items()]
 
 
 def _move(store: Store, manifest: Manifest, storage_class: str) -> None:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ._catalog import Leased, StoredBackup
 from ._errors import RunbookError, StoreError
@@ -100,9 +100,27 @@ def remove(store: Store, backups: Sequence[StoredBackup]) -> DeleteReport:
     return DeleteReport(deleted, errors, first.freed + second.freed)
 
 
+def left_behind(lease: Lease, now: datetime) -> bool:
+    """Whether nobody is at work there: the lease has expired, or was a process of this host's that has ended."""
+    host, _colon, pid = lease.owner.rpartition(":")
+    if not lease.live(now):
+        return True
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OverflowError, PermissionError):
+        pass
+    return False
+
+
 def sweep(store: Store, path: str, stale: Sequence[Leased]) -> DeleteReport:
-    """Remove what killed runs left in the scope at ``path``; their leases have expired."""
+    """Remove what killed runs left in the scope at ``path``: directories whose writer is gone, and what lies about
+    unfinished for a day, such as a record that was being put beside a good backup."""
     report = DeleteReport()
+    store.sweep(f"{path}/")
     for leased in stale:
         directory = f"{path}/{leased.id}/"
         store.sweep(directory, older_than=timedelta(0))

@@ -5,136 +5,188 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils import _publication
+from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy
+from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_upload
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
+from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
 from contract.subjects.postgresql import postgresql_subject
 from support.fault_report import Fault
 from support.killing import Killing
 from support.procedures import Protected, leftovers, new_bucket, prune, sqlite, tomorrow, whole
-from support.processes import in_child
+from support.processes import in_child, until
+
+from lab.embedded.servers import PostgresServer
 
 MANY = 200
 """More changes than any procedure here makes."""
 
+EXPIRED = b'{"owner": "x", "purpose": "write", "expires_at": "2020-01-01T01:00:00Z"}'
+
+
+class Place:
+    """A store, once for this process and once for those that are killed: no connection is shared."""
+
+    def __init__(self, declared: dict[str, Any]) -> None:
+        self.store, self._other = store_of("store", declared), store_of("store", declared)
+        if isinstance(self._other, S3Store):
+            _ = self._other.bucket.client  # made once; it connects when it is used
+
+    def killed_at(self, change: int, procedure: Callable[[Store], object]) -> bool:
+        """Whether the procedure, in a process of its own, came to that change, and died of it."""
+
+        def run() -> None:
+            _publication.LEASE_TIME = timedelta(0)  # the hour that others must wait has passed
+            procedure(Killing(self._other, change))
+
+        code = in_child(run)
+        assert code in (0, -signal.SIGKILL)
+        return code != 0
+
+    def empty(self) -> None:
+        self.store.delete([entry.key for entry in self.store.entries("")])
+
 
 @pytest.fixture(params=["local", "s3"])
-def declared(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "local":
-        return {"type": "local", "path": str(tmp_path / "store")}
-    return new_bucket(request.getfixturevalue("s3"))
+        return Place({"type": "local", "path": str(tmp_path / "store")})
+    return Place(new_bucket(request.getfixturevalue("s3")))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def protected(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Protected]:
-    if request.param == "sqlite":
-        yield sqlite(tmp_path)
-        return
-    server = request.getfixturevalue("postgres")
+@contextmanager
+def small_postgresql(server: PostgresServer, directory: Path) -> Iterator[Protected]:
     with postgresql_subject(server, f"shop_{secrets.token_hex(4)}", "CREATE TABLE orders (id int)") as made:
-        (tmp_path / "work").mkdir()
-        yield Protected(made.declaration(), str(tmp_path / "work"))
+        (directory / "work").mkdir()
+        yield Protected(made.declaration(), str(directory / "work"))
 
 
-def killed_at(change: int, procedure: Callable[[Killing], object], declared: dict[str, Any]) -> bool:
-    """Whether the procedure, in a process of its own, came to that change, and died of it."""
-
-    def run() -> None:
-        _publication.LEASE_TIME = timedelta(0)  # the hour that others must wait has passed
-        procedure(Killing(store_of("store", declared), change))
-
-    code = in_child(run)
-    assert code in (0, -signal.SIGKILL)
-    return code != 0
-
-
-def test_a_backup(protected: Protected, declared: dict[str, Any], fault: Fault) -> None:
-    store = store_of("store", declared)
-    good = {protected.take(store).id}
+def kill_backups(protected: Protected, place: Place, fault: Fault) -> None:
+    good = {protected.take(place.store).id}
     for change in range(1, MANY):
-        if not killed_at(change, protected.take, declared):
+        if not place.killed_at(change, protected.take):
             break
-        found = whole(protected, store)
+        found = whole(protected, place.store)
         assert found >= good
         assert len(found) <= len(good) + 1
-        tomorrow(store)
-        good = found | {protected.take(store).id}
-        assert whole(protected, store) == good
-        assert leftovers(store) == []
+        tomorrow(place.store)
+        until(lambda: not busy(protected, place.store))
+        good = whole(protected, place.store)
+        assert good > found
+        assert leftovers(place.store) == []
     else:
         pytest.fail("the backup never ended")
     fault(
-        f"SIGKILL at each of {change - 1} store changes of a backup ({protected.scope.engine} -> {store.type})",
-        "catalogue shows the whole backup or none",
-        "all earlier backups whole; next run clean",
+        f"SIGKILL at each of {change - 1} store changes of a backup ({protected.scope.engine} -> {place.store.type})",
+        "the catalogue shows the whole new backup or none",
+        "earlier backups whole; the next run works and leaves only backups",
     )
 
 
-def test_a_copy(declared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+def busy(protected: Protected, store: Store) -> bool:
+    """Take a backup, unless PostgreSQL has yet to notice that the client with its lock was killed."""
+    try:
+        protected.take(store)
+    except Busy:
+        return True
+    return False
+
+
+def test_a_backup(place: Place, tmp_path: Path, fault: Fault) -> None:
+    kill_backups(sqlite(tmp_path), place, fault)
+
+
+def test_a_backup_from_a_server(postgres: PostgresServer, tmp_path: Path, fault: Fault) -> None:
+    with small_postgresql(postgres, tmp_path) as protected:
+        kill_backups(protected, Place({"type": "local", "path": str(tmp_path / "store")}), fault)
+
+
+def test_a_copy(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
     monkeypatch.setattr(_s3_upload, "SMALLEST_PART", 5 << 20)  # three parts
-    protected = sqlite(tmp_path, megabytes=11)
+    large = sqlite(tmp_path, megabytes=11)
     source = store_of("store", {"type": "local", "path": str(tmp_path / "source")})
-    good = {protected.take(source).id, protected.take(source).id}
+    good = {large.take(source).id, large.forged(source, timedelta(days=1)).id}
     for change in range(1, MANY):
-        destination = store_of(
-            "store", {**declared, "prefix" if declared["type"] == "s3" else "path": f"{tmp_path}/{change}"}
-        )
-        place = {
-            **declared,
-            **({"prefix": f"{change}"} if declared["type"] == "s3" else {"path": f"{tmp_path}/{change}"}),
-        }
-        destination = store_of("store", place)
-        if not killed_at(change, lambda killing: protected.copy(source, killing), place):
+        if not place.killed_at(change, lambda killing: large.copy(source, killing)):
             break
-        assert whole(protected, destination) <= good
-        tomorrow(destination)
-        assert protected.copy(source, destination) == []
-        assert (whole(protected, destination), whole(protected, source)) == (good, good)
-        assert leftovers(destination) == []
+        assert whole(large, place.store) <= good
+        tomorrow(place.store)
+        assert large.copy(source, place.store) == []
+        assert (whole(large, place.store), whole(large, source)) == (good, good)
+        assert leftovers(place.store) == []
+        place.empty()
     else:
         pytest.fail("the copy never ended")
     fault(
-        f"SIGKILL at each of {change - 1} store changes of two copies (local -> {destination.type})",
+        f"SIGKILL at each of {change - 1} store changes of two copies (local -> {place.store.type})",
         "each copy is whole or not there",
-        "source untouched; next run completes both",
+        "source untouched; the next run completes both and leaves only backups",
     )
 
 
-def test_a_prune(declared: dict[str, Any], tmp_path: Path, fault: Fault) -> None:
+def test_a_prune(place: Place, tmp_path: Path, fault: Fault) -> None:
     protected = sqlite(tmp_path)
     for change in range(1, MANY):
-        place = {
-            **declared,
-            **({"prefix": f"{change}"} if declared["type"] == "s3" else {"path": f"{tmp_path}/{change}"}),
-        }
-        store = store_of("store", place)
-        kept = {protected.forged(store, timedelta(days=days)).id for days in (1, 2)}
-        doomed = {protected.forged(store, timedelta(days=days)).id for days in (3, 4)}
+        kept = {protected.forged(place.store, timedelta(days=days)).id for days in (1, 2)}
+        doomed = {protected.forged(place.store, timedelta(days=days)).id for days in (3, 4)}
         left = f"{protected.scope.path}/20200101T000000Z-00000000"
-        store.put(f"{left}/lease.json", b'{"owner": "x", "purpose": "write", "expires_at": "2020-01-01T01:00:00Z"}')
-        store.put(f"{left}/data.sqlite.zst", b"half")
-        if not killed_at(change, prune, place):
+        place.store.put(f"{left}/lease.json", EXPIRED)
+        place.store.put(f"{left}/data.sqlite.zst", b"half")
+        if not place.killed_at(change, prune):
             break
-        found = whole(protected, store)
-        assert kept <= found <= kept | doomed
-        tomorrow(store)
-        (pruned,) = prune(store)
+        assert kept <= whole(protected, place.store) <= kept | doomed
+        tomorrow(place.store)
+        (pruned,) = prune(place.store)
         assert pruned.errors == []
-        assert whole(protected, store) == kept
-        assert leftovers(store) == []
+        assert whole(protected, place.store) == kept
+        assert leftovers(place.store) == []
+        place.empty()
     else:
         pytest.fail("the prune never ended")
     fault(
-        f"SIGKILL at each of {change - 1} store changes of a prune ({store.type})",
+        f"SIGKILL at each of {change - 1} store changes of a prune ({place.store.type})",
         "what is to go is whole or gone",
-        "what is kept is whole; next prune ends the work",
+        "what is kept is whole; the next prune ends the work",
     )
+
+
+def test_a_verification(place: Place, tmp_path: Path, fault: Fault) -> None:
+    protected = sqlite(tmp_path)
+    good = protected.take(place.store).id
+    for change in range(1, MANY):
+        if not place.killed_at(change, verify := lambda store: verified(protected, store)):
+            break
+        assert whole(protected, place.store) == {good}
+        tomorrow(place.store)
+        assert verify(place.store)
+        assert whole(protected, place.store) == {good}
+        prune(place.store)
+        assert leftovers(place.store) == []
+        assert not [name for name in os.listdir(protected.work_dir) if name.startswith("runbook-")]
+        place.store.delete([f"{protected.scope.path}/{good}/verification.json"])
+    else:
+        pytest.fail("the verification never ended")
+    fault(
+        f"SIGKILL at each of {change - 1} store changes of a verification ({place.store.type})",
+        "the record is whole or not there",
+        "the backup is whole; the next verification records; scratch swept",
+    )
+
+
+def verified(protected: Protected, store: Store) -> bool:
+    job = protected.verification(store)
+    target, _actions = job.plan(utc_now(), remember=False)
+    assert target
+    return job.run(target).verification.passed

@@ -23,7 +23,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils import _scratch
-from ansible_collections.runbook.ops.plugins.module_utils._engine import _postgresql_connection, _postgresql_scratch
+from ansible_collections.runbook.ops.plugins.module_utils._engine import (
+    _postgresql_connection,
+    _postgresql_scratch,
+    postgresql,
+)
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     Busy,
     CommandFailed,
@@ -345,6 +349,37 @@ def test_a_directory_that_is_full(shop: PostgresqlSubject, shelf: Shelf, scratch
         with pytest.raises(NoSpace, match="ran full"):
             engine.restore(shelf, place)
     assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256m,mode=0711", "tmpfs", disk], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("this account may not mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_is_full_before_the_restore_ends(
+    shop: PostgresqlSubject, shelf: Shelf, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = shop.engine()
+    shelf.take(engine)
+    monkeypatch.setattr(postgresql, "_EMPTY_SERVER", 0)
+    with engine.scratch(shelf, str(small_disk)) as place:
+        room = shelf.manifest.artefacts[0].raw_size + (4 << 20)  # for the dump, not for the table
+        with (small_disk / "filler").open("wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, _scratch.free_space(str(small_disk)) - room)
+        with pytest.raises(NoSpace, match=r"scratch server ran out of space"):
+            engine.restore(shelf, place)
+        (small_disk / "filler").unlink()
+    assert list(small_disk.iterdir()) == []
 
 
 def test_a_scratch_server_that_dies_is_not_the_backups_fault(

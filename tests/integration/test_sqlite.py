@@ -371,7 +371,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told(
         pytest.skip("NOT RUN: mounting is not allowed here")
     try:
         monkeypatch.setattr(_scratch, "free_space", lambda directory: 1 << 30)
-        with pytest.raises(EngineError, match="because the disk is full"):
+        with pytest.raises(NoSpace, match="because the disk is full"):
             shelf.take(declared(database, work_dir))
         monkeypatch.undo()
         with pytest.raises(NoSpace):

@@ -163,7 +163,8 @@ class SqliteEngine(Engine):
         except sqlite3.Error as error:
             if deadline.passed:
                 raise deadline.error() from None
-            raise EngineError(f"{self._path} {_why(error)}.") from None
+            kind = NoSpace if _code(error) == sqlite3.SQLITE_FULL else EngineError
+            raise kind(f"{self._path} {_why(error)}.") from None
 
     def _require_file(self) -> None:
         try:

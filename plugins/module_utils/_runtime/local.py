@@ -153,11 +153,11 @@ class _Process:
         """Wait for the end; return code and stderr. Raises what ended it from our side."""
         returncode = self._process.wait()
         self._deadline.cancel()
-        self._feeder.join(timeout=5)
+        self._feeder.join(self.timeout)  # it may still be proving the last bytes it read
         stderr = self._tail.text()
         if self._feeder.error is not None:
             raise self._feeder.error
-        if self._deadline.passed:
+        if self._deadline.passed or self._feeder.is_alive():
             raise TimedOut(f"{os.path.basename(self.argv[0])} did not finish within {self.timeout:g} s and was ended.")
         return returncode, stderr
 
