@@ -77,7 +77,7 @@ class BackupJob:
         needed = min(facts.estimated_bytes, 2 * newest.size) if newest else facts.estimated_bytes
         if free is not None and free < needed:
             raise NoSpace(
-                f"{self.store.label} has {free >> 20} MiB free, a backup of {self.scope} may need {needed >> 20} MiB: "
+                f"{self.store.label} has {free >> 20} MiB free, a backup of {self.scope} may need {-(-needed >> 20)} MiB: "
                 "prune, free some space, or name another store."
             )
 

@@ -38,7 +38,7 @@ class PrunedScope:
     @property
     def errors(self) -> list[str]:
         """A sentence for each refusal and failure, naming scope and store."""
-        refused = [f"{self.where}: {self.plan.refused}."] if self.plan.refused else []
+        refused = [f"{self.where}: {self.plan.refused.rstrip('.')}."] if self.plan.refused else []
         return refused + [f"{self.where}: {failure}" for failure in self.failures]
 
     @property

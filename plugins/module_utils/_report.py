@@ -33,11 +33,12 @@ def _short(moment: str | None) -> str:
 def database_line(database: Row) -> str:
     """One database in a line: how old its newest good backup is, whether it was proved, what is next."""
     newest, name = database["newest"], f"{database['engine']}/{database['database']}"
-    problems = [_problem(store) for store in database["stores"] if store["unreadable"] or store["future"]]
+    problems = [_problem(s) for s in database["stores"] if s["unreadable"] or s["future"] or s["away"]]
     running = [_running(lease, store["store"]) for store in database["stores"] for lease in store["in_progress"]]
     if newest is None:
+        none = "NO STORE CAN BE REACHED" if all(s["away"] for s in database["stores"]) else "NO GOOD BACKUP"
         return "; ".join(
-            [f"{name}: NO GOOD BACKUP", *running, *problems, f"next slot {_short(database['next_backup'])}"]
+            [f"{name}: {none}", *running, *problems, f"next slot {_short(database['next_backup'])}"]
         )
     parts = [f"newest good backup is {human_duration(database['age_seconds'])} old ({human_size(newest['size'])})"]
     if database["rpo_met"] is False:
@@ -66,6 +67,8 @@ def _running(lease: Row, store: str) -> str:
 
 
 def _problem(store: Row) -> str:
+    if store["away"]:
+        return f"{store['store']} UNREACHABLE"
     return f"{store['store']} HAS {'; '.join([*store['unreadable'], *(f'{i} dated in the future' for i in store['future'])])}"
 
 

@@ -32,7 +32,8 @@ def require_space(directory: str, needed: int, purpose: str) -> None:
     free = free_space(directory)
     if free < needed:
         raise NoSpace(
-            f"{directory} has {free >> 20} MiB free, {purpose} needs about {needed >> 20} MiB: free some space, or name another directory."
+            f"{directory} has {free >> 20} MiB free, {purpose} needs about {-(-needed >> 20)} MiB: "
+            "free some space, or name another directory."
         )
 
 

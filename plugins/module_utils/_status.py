@@ -32,11 +32,15 @@ class Schedules:
 
 @dataclass(frozen=True)
 class Shelf:
-    """One store's part of a database: its label, what it holds, and the policy that rules there."""
+    """One store's part of a database: its label, what it holds, and the policy that rules there.
+
+    ``away`` says why a store could not be read; its listing is then empty, which means nothing.
+    """
 
     store: str
     listing: ScopeListing
     policy: Policy
+    away: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,16 @@ class DatabaseStatus:
     now: datetime
 
     def due_backup(self) -> str | None:
-        if self.schedules.backup is None:
+        if self.schedules.backup is None or self.shelves[0].away:
             return None
         return backup_due(self.shelves[0].listing, self.schedules.backup, self.now)
 
     def due_copy(self) -> str | None:
         missing = []
+        source = self.shelves[0].listing
         for shelf in self.shelves[1:]:
-            source = self.shelves[0].listing
+            if shelf.away:
+                continue
             wanted = wanted_copies(source, shelf.listing, shelf.policy, self.schedules.copy, self.now)
             if wanted:
                 missing.append(f"{shelf.store} lacks {len(wanted)}")
@@ -107,6 +113,7 @@ class DatabaseStatus:
         future = [b.id for b in listing.backups if b.manifest.started_at > self.now + FUTURE_TOLERANCE]
         return {
             "store": shelf.store,
+            "away": shelf.away,
             "backups": len(listing.backups),
             "bytes": sum(backup.size for backup in listing.backups),
             "in_progress": [

@@ -13,6 +13,8 @@ description:
   - Reads every store of a system once and returns what backups there are, why each is kept and until when, and which
     backups, copies and verifications are due.
   - Checks the whole description of the system on the way, so it is every role's first step.
+  - A store that cannot be reached is named in RV(away) and does not keep the others from being read; nothing is due
+    there.
   - Listing costs the store's list pages plus one read for each record not seen before.
 author: the runbook.ops contributors
 extends_documentation_fragment:
@@ -78,6 +80,12 @@ backups:
   returned: success
   type: list
   elements: dict
+away:
+  description: The stores that could not be read; C(index) is the store's place in O(stores).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{index: 1, store: "s3:erni-agents-backups", reason: "s3:erni-agents-backups: reaching the bucket was denied."}]
 now:
   description: The moment that ages and dues refer to.
   returned: success
@@ -89,7 +97,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
-from ansible_collections.runbook.ops.plugins.module_utils._catalog import read_scope
+from ansible_collections.runbook.ops.plugins.module_utils._catalog import ScopeListing, read_scope
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
     Objectives,
     encryptor_of,
@@ -101,7 +109,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     scope_of,
     stores_of,
 )
-from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError, StoreError
 from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy
 from ansible_collections.runbook.ops.plugins.module_utils._records import Scope, format_time, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._status import DatabaseStatus, Schedules, Shelf
@@ -154,15 +162,34 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
 
 
 def look(stores: list[Store], described: list[Described], cache_dir: str, remember: bool) -> Iterator[DatabaseStatus]:
-    """The status of every database."""
+    """The status of every database. A store that is away is asked once, not again for each database."""
+    away: dict[str, str] = {}
     for store in stores:
-        store.check(write=False)
+        try:
+            store.check(write=False)
+        except StoreError as error:
+            away[store.label] = str(error)
+
+    def listing(store: Store, scope: Scope) -> ScopeListing:
+        try:
+            if store.label not in away:
+                return read_scope(store, scope, cache_dir, remember=remember)
+        except StoreError as error:
+            away[store.label] = str(error)
+        return ScopeListing(scope)
+
     for scope, policies, schedules, objectives in described:
         shelves = [
-            Shelf(store.label, read_scope(store, scope, cache_dir, remember=remember), policy)
+            Shelf(store.label, listing(store, scope), policy, away.get(store.label))
             for store, policy in zip(stores, policies, strict=True)
         ]
         yield DatabaseStatus(scope, shelves, schedules, objectives, utc_now())
+
+
+def stores_away(statuses: list[DatabaseStatus]) -> list[dict[str, Any]]:
+    """The stores that at least one database could not be looked up in."""
+    reasons = {(i, s.store): s.away for status in statuses for i, s in enumerate(status.shelves) if s.away}
+    return [{"index": index, "store": store, "reason": reason} for (index, store), reason in sorted(reasons.items())]
 
 
 def due(statuses: list[DatabaseStatus], judge: Callable[[DatabaseStatus], str | None]) -> list[dict[str, Any]]:
@@ -191,6 +218,7 @@ def main() -> None:
         },
         databases=[status.summary() for status in statuses],
         backups=[row for status in statuses for row in status.rows(module.params["newest"])],
+        away=stores_away(statuses),
         now=format_time(utc_now()),
     )
 

@@ -285,6 +285,17 @@ def test_delete_reports_what_is_gone(store: Store) -> None:
         assert sorted(os.listdir(store.root)) == ["t"]
 
 
+def test_delete_finds_keys_wherever_they_lie(store: Store) -> None:
+    here = ["a-b/x", "a.b/x", "a/b/1/x", "a/b/2/x", "a/c/x", "top"]
+    for key in here:
+        store.put(key, b"12")
+    for chosen in (["a/b/2/x"], ["a-b/x", "a/c/x"], ["a.b/x", "top"], ["a/b/1/x"]):
+        report = store.delete(chosen)
+        assert (sorted(report.deleted), report.freed) == (chosen, 2 * len(chosen))
+        here = [key for key in here if key not in chosen]
+        assert keys(store) == here
+
+
 def test_delete_takes_former_versions_too(s3: S3Server) -> None:
     store = new_bucket(s3, versions=True)
     client, name = store.bucket.client, store.bucket.name

@@ -6,26 +6,23 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils import _publication
-from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy
+from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy, Damaged, NotFound
 from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_upload
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
 from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
-from contract.subjects.postgresql import postgresql_subject
 from support.fault_report import Fault
 from support.killing import Killing
-from support.procedures import Protected, leftovers, new_bucket, prune, sqlite, tomorrow, whole
+from support.procedures import Protected, damage, leftovers, new_bucket, postgresql, prune, sqlite, tomorrow, whole
 from support.processes import in_child, until
 
 from lab.embedded.servers import PostgresServer
@@ -66,13 +63,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(new_bucket(request.getfixturevalue("s3")))
 
 
-@contextmanager
-def small_postgresql(server: PostgresServer, directory: Path) -> Iterator[Protected]:
-    with postgresql_subject(server, f"shop_{secrets.token_hex(4)}", "CREATE TABLE orders (id int)") as made:
-        (directory / "work").mkdir()
-        yield Protected(made.declaration(), str(directory / "work"))
-
-
 def kill_backups(protected: Protected, place: Place, fault: Fault) -> None:
     good = {protected.take(place.store).id}
     for change in range(1, MANY):
@@ -109,13 +99,13 @@ def test_a_backup(place: Place, tmp_path: Path, fault: Fault) -> None:
 
 
 def test_a_backup_from_a_server(postgres: PostgresServer, tmp_path: Path, fault: Fault) -> None:
-    with small_postgresql(postgres, tmp_path) as protected:
+    with postgresql(postgres, tmp_path, "CREATE TABLE orders (id int)") as protected:
         kill_backups(protected, Place({"type": "local", "path": str(tmp_path / "store")}), fault)
 
 
 def test_a_copy(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
-    monkeypatch.setattr(_s3_upload, "SMALLEST_PART", 5 << 20)  # three parts
-    large = sqlite(tmp_path, megabytes=11)
+    monkeypatch.setattr(_s3_upload, "SMALLEST_PART", 5 << 20)  # two parts
+    large = sqlite(tmp_path, megabytes=6)
     source = store_of("store", {"type": "local", "path": str(tmp_path / "source")})
     good = {large.take(source).id, large.forged(source, timedelta(days=1)).id}
     for change in range(1, MANY):
@@ -125,6 +115,7 @@ def test_a_copy(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, f
         tomorrow(place.store)
         assert large.copy(source, place.store) == []
         assert (whole(large, place.store), whole(large, source)) == (good, good)
+        assert prune(place.store, count=MANY)[0].errors == []
         assert leftovers(place.store) == []
         place.empty()
     else:
@@ -139,18 +130,17 @@ def test_a_copy(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, f
 def test_a_prune(place: Place, tmp_path: Path, fault: Fault) -> None:
     protected = sqlite(tmp_path)
     for change in range(1, MANY):
-        kept = {protected.forged(place.store, timedelta(days=days)).id for days in (1, 2)}
-        doomed = {protected.forged(place.store, timedelta(days=days)).id for days in (3, 4)}
+        kept, *doomed = (protected.forged(place.store, timedelta(days=days)).id for days in (1, 2, 3))
         left = f"{protected.scope.path}/20200101T000000Z-00000000"
         place.store.put(f"{left}/lease.json", EXPIRED)
         place.store.put(f"{left}/data.sqlite.zst", b"half")
-        if not place.killed_at(change, prune):
+        if not place.killed_at(change, lambda killing: prune(killing, count=1)):
             break
-        assert kept <= whole(protected, place.store) <= kept | doomed
+        assert {kept} <= whole(protected, place.store) <= {kept, *doomed}
         tomorrow(place.store)
-        (pruned,) = prune(place.store)
+        (pruned,) = prune(place.store, count=1)
         assert pruned.errors == []
-        assert whole(protected, place.store) == kept
+        assert whole(protected, place.store) == {kept}
         assert leftovers(place.store) == []
         place.empty()
     else:
@@ -190,3 +180,24 @@ def verified(protected: Protected, store: Store) -> bool:
     target, _actions = job.plan(utc_now(), remember=False)
     assert target
     return job.run(target).verification.passed
+
+
+def test_the_checks_see_what_they_look_for(tmp_path: Path) -> None:
+    """Each leftover that a wrong order of changes would cause, made by hand."""
+    protected, place = sqlite(tmp_path), Place({"type": "local", "path": str(tmp_path / "store")})
+    manifest = protected.take(place.store)
+    data = f"{manifest.path}/{manifest.artefacts[0].name}"
+    for stray in ("lease-only/lease.json", f"{manifest.id}/x.0123abcd.partial", "nothing/data.sqlite.zst"):
+        path = tmp_path / "store" / protected.scope.path / stray
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(EXPIRED)
+        assert [found.rpartition("/")[2] for found in leftovers(place.store)] == [path.name]
+        path.unlink()
+        if path.parent.name != manifest.id:
+            path.parent.rmdir()
+    damage(place.store, data, "truncated")
+    with pytest.raises(Damaged):
+        whole(protected, place.store)
+    place.store.delete([data])
+    with pytest.raises(NotFound):
+        whole(protected, place.store)

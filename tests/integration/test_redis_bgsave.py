@@ -41,7 +41,7 @@ from lab.embedded.servers import RedisServer
 def binary(request: pytest.FixtureRequest, redis_server: RedisServer) -> str:
     found = binary_of(request.param, redis_server.server_binary)
     if found is None:
-        pytest.skip(f"this machine has no redis-server {request.param}: name one in RUNBOOK_REDIS_SERVERS")
+        pytest.skip(f"NOT RUN: this machine has no redis-server {request.param}: name one in RUNBOOK_REDIS_SERVERS")
     return found
 
 
@@ -209,12 +209,12 @@ def test_a_failure_within_the_second_of_a_success_is_a_failure(server: Running) 
     unwritable(server, False)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system to fill")
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can mount a small file system to fill")
 def test_a_full_disk_is_a_failure_and_heals(binary: str, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False).returncode != 0:
-        pytest.skip("this machine does not let root mount a tmpfs")
+        pytest.skip("NOT RUN: this machine does not let root mount a tmpfs")
     try:
         with running(binary, small) as server:
             server.client().set("big", os.urandom(1 << 20))

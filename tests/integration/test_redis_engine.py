@@ -197,7 +197,7 @@ def test_backups_of_every_major_load_in_the_newest(
 ) -> None:
     binary = binary_of(major, redis_server.server_binary)
     if binary is None:
-        pytest.skip(f"this machine has no redis-server {major}: name one in RUNBOOK_REDIS_SERVERS")
+        pytest.skip(f"NOT RUN: this machine has no redis-server {major}: name one in RUNBOOK_REDIS_SERVERS")
     with running(binary, tmp_path / "redis", databases="64") as server:
         server.client(db=63).mset({f"key:{number}": number for number in range(500)})
         server.client().zadd("ranks", {str(number): number / 7 for number in range(500)})

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +28,11 @@ _HEAD = ("FAULT", "SEEN", "NOTHING LOST")
 
 
 @pytest.fixture
-def fault(record_property: Callable[[str, object], None]) -> Fault:
+def fault(record_property: Callable[[str, object], None], tmp_path: Path) -> Fault:
     def record(name: str, seen: object, checked: str) -> None:
+        sentence = " ".join(str(seen).replace(f"{tmp_path}/", "/…/").split())
         # As text: properties travel between processes, and into a report in XML.
-        record_property(_PROPERTY, json.dumps([name, " ".join(str(seen).split()), checked], ensure_ascii=False))
+        record_property(_PROPERTY, json.dumps([name, sentence, checked], ensure_ascii=False))
 
     return record
 

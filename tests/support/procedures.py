@@ -9,13 +9,14 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._backup import BackupJob
 from ansible_collections.runbook.ops.plugins.module_utils._catalog import Catalogue, ScopeListing
 from ansible_collections.runbook.ops.plugins.module_utils._copy import CopyJob
@@ -41,8 +42,9 @@ from ansible_collections.runbook.ops.plugins.module_utils._store.declared import
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
 from ansible_collections.runbook.ops.plugins.module_utils._verification import VerificationJob
+from contract.subjects.postgresql import postgresql_subject
 
-from lab.embedded.servers import S3Server
+from lab.embedded.servers import PostgresServer, S3Server
 
 SYSTEM = "faults"
 
@@ -119,6 +121,23 @@ def sqlite(directory: Path, *, name: str = "sme", megabytes: float = 0.2) -> Pro
     return Protected({"engine": "sqlite", "name": name, "path": str(path), "checks": checks}, str(work_dir))
 
 
+ROWS = """
+CREATE TABLE orders AS SELECT n AS id,
+  array_to_string(ARRAY(SELECT md5(random()::text || n || m) FROM generate_series(1, 32) m), '') AS text
+FROM generate_series(1, 12000) n
+"""
+"""12 MB that hardly compress: more than every buffer on their way."""
+
+
+@contextmanager
+def postgresql(server: PostgresServer, directory: Path, schema: str = ROWS) -> Iterator[Protected]:
+    """A database with a table of orders."""
+    with postgresql_subject(server, f"shop_{secrets.token_hex(4)}", schema) as made:
+        work_dir = directory / "work"
+        work_dir.mkdir()
+        yield Protected(made.declaration(checks=[{"table": "orders", "rows": "source"}]), str(work_dir))
+
+
 def new_bucket(s3: S3Server, endpoint_url: str | None = None) -> dict[str, Any]:
     """A new bucket as an operator describes it."""
     declared = {
@@ -191,6 +210,15 @@ def damage(store: Store, key: str, change: str) -> None:
     store.put(key, bytes(data))
 
 
-def dated(manifest: Manifest, started_at: datetime) -> Manifest:
-    """The same under another moment; the id keeps its own."""
-    return replace(manifest, started_at=started_at)
+def failed(error: type[Exception], run: Callable[[], object]) -> str:
+    """The sentence of a run that fails."""
+    with pytest.raises(error) as caught:
+        run()
+    return str(caught.value)
+
+
+def nothing_but(protected: Protected, store: Store, good: set[str]) -> None:
+    """The store holds these backups, whole, and nothing else; the next run adds one."""
+    assert (whole(protected, store), leftovers(store)) == (good, [])
+    after = protected.take(store)
+    assert (whole(protected, store), leftovers(store)) == (good | {after.id}, [])

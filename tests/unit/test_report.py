@@ -19,7 +19,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._report import (
 
 NEWEST = {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123}
 PASSED = {"result": "passed", "verified_at": "2026-03-01T03:10:00Z", "restore_seconds": 8.9}
-STORE = {"store": "local:/backups", "unreadable": [], "future": [], "in_progress": [], "stale": []}
+STORE = {"store": "local:/backups", "away": None, "unreadable": [], "future": [], "in_progress": [], "stale": []}
 DATABASE: dict[str, Any] = {
     "engine": "postgresql", "database": "erni_agents", "newest": NEWEST, "age_seconds": 3700, "rpo_met": True,
     "rpo_seconds": 86400, "last_verified_at": "2026-03-01T03:10:00Z", "verification": PASSED, "rto_met": True,
@@ -49,6 +49,8 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
         ({"newest": None}, "NO GOOD BACKUP"),
         ({"stores": [{**STORE, "unreadable": ["x is not JSON."]}]}, "local:/backups HAS x is not JSON."),
         ({"stores": [{**STORE, "future": ["2030"]}]}, "2030 dated in the future"),
+        ({"stores": [STORE, {**STORE, "store": "s3:b", "away": "No route."}]}, "next slot 2026-03-02 02:00Z, s3:b UNREACHABLE"),
+        ({"newest": None, "stores": [{**STORE, "away": "No route."}]}, "NO STORE CAN BE REACHED"),
         (
             {
                 "stores": [

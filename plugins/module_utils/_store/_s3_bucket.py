@@ -15,7 +15,9 @@ from typing import Any
 
 from .._errors import InputError, RunbookError, StoreError
 from .._require import require
-from ._s3_errors import Place, translate
+from ._s3_errors import Place, code_of, translate
+
+_UNKNOWABLE = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed"})
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,18 @@ class Bucket:
                 return session.client("s3", endpoint_url=self._endpoint_url, verify=self._verify, config=config)
             except ValueError as error:  # boto3's word for an endpoint that is no URL
                 raise InputError(f"{self.label}: {error}: correct endpoint_url or region.") from None
+
+    @cached_property
+    def keeps_versions(self) -> bool:
+        """Whether a delete only hides, as far as the bucket lets us know (its answers to deletes tell too)."""
+        with self.asking("asking for the versioning of the bucket", "s3:GetBucketVersioning"):
+            try:
+                answer = self.client.get_bucket_versioning(Bucket=self.name)
+            except Exception as error:
+                if code_of(error) in _UNKNOWABLE:
+                    return False
+                raise
+        return answer.get("Status") in ("Enabled", "Suspended")
 
     def name_of(self, key: str) -> dict[str, str]:
         """The arguments by which a request names the object of ``key``."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from .._errors import Refused, RunbookError, StoreError
 from ._s3_bucket import Bucket
-from ._s3_delete import has_versions
 from .base import ARCHIVE_CLASSES
 
 SINGLE_COPY = 5 << 30
@@ -87,7 +86,7 @@ def _copy_in_parts(bucket: Bucket, key: str, source: Mapping[str, Any], storage_
 
 
 def _drop_former(bucket: Bucket, key: str, former: str | None, present: str | None) -> None:
-    if former in (None, present) or not has_versions(bucket):
+    if former in (None, present) or not bucket.keeps_versions:
         return
     try:
         with bucket.asking(f"deleting the former version of {key}", "s3:DeleteObjectVersion"):

@@ -9,21 +9,20 @@ is left at that: otherwise an old version, or an object that a marker hides, wou
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 from .._errors import RunbookError
 from ._s3_bucket import Bucket
-from ._s3_errors import code_of
 from .base import DeleteReport
 
 _BATCH = 1000
 """Objects that one request may name."""
 
 _TRANSIENT = frozenset({"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout"})
-_UNKNOWABLE = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "501"})
 _PERMISSION = "s3:DeleteObject (and s3:DeleteObjectVersion where the bucket has versions)"
 
 
@@ -37,31 +36,15 @@ class _Victim:
     turn: int = 0
 
 
-def has_versions(bucket: Bucket) -> bool:
-    """Whether the bucket keeps versions, as far as it lets us know."""
-    with bucket.asking("asking for the versioning of the bucket", "s3:GetBucketVersioning"):
-        try:
-            answer = bucket.client.get_bucket_versioning(Bucket=bucket.name)
-        except Exception as error:
-            if code_of(error) in _UNKNOWABLE:
-                return False  # a delete that only hides is noticed by its answer
-            raise
-    return answer.get("Status") in ("Enabled", "Suspended")
-
-
 def delete_objects(bucket: Bucket, keys: Iterable[str]) -> DeleteReport:
     """Delete ``keys`` and report what became of each. What is refused as a whole is reported for each key too, since
     some may be gone by then; only a bucket that cannot be asked at all raises."""
     report = DeleteReport()
-    wanted = iter(sorted(set(keys), key=_place))
-    find = _versions if has_versions(bucket) else _objects
+    wanted = iter(sorted(set(keys), key=str.encode))
+    find = _versions if bucket.keeps_versions else _objects
     while batch := list(islice(wanted, _BATCH)):
         try:
-            found = [
-                victim
-                for directory, names in groupby(batch, _directory)
-                for victim in find(bucket, directory, set(names))
-            ]
+            found = list(find(bucket, batch))
             for turn in range(3):
                 _delete(bucket, [v for v in found if v.turn == turn and v.key not in report.errors], report)
         except RunbookError as error:
@@ -71,39 +54,35 @@ def delete_objects(bucket: Bucket, keys: Iterable[str]) -> DeleteReport:
     return report
 
 
-def _place(key: str) -> tuple[str, str]:
-    directory, _, name = key.rpartition("/")
-    return directory, name
+def _objects(bucket: Bucket, keys: Sequence[str]) -> Iterator[_Victim]:
+    for key, found in _listed(bucket, keys, "list_objects_v2", "Contents"):
+        yield _Victim(key, None, found["Size"])
 
 
-def _directory(key: str) -> str:
-    return _place(key)[0]
+def _versions(bucket: Bucket, keys: Sequence[str]) -> Iterator[_Victim]:
+    for key, found in _listed(bucket, keys, "list_object_versions", "Versions", "DeleteMarkers"):
+        marker = "Size" not in found
+        turn = 2 if marker else 1 if found["IsLatest"] else 0
+        yield _Victim(key, found["VersionId"], 0 if marker else found["Size"], turn)
 
 
-def _pages(bucket: Bucket, operation: str, directory: str) -> Iterator[Mapping[str, Any]]:
-    prefix = f"{bucket.prefix}{directory}/" if directory else bucket.prefix
-    with bucket.asking(f"listing {directory or 'the bucket'}", "s3:ListBucket and s3:ListBucketVersions"):
-        yield from bucket.client.get_paginator(operation).paginate(Bucket=bucket.name, Prefix=prefix, Delimiter="/")
-
-
-def _objects(bucket: Bucket, directory: str, names: Container[str]) -> Iterator[_Victim]:
-    for page in _pages(bucket, "list_objects_v2", directory):
-        for found in page.get("Contents", ()):
-            key = found["Key"][len(bucket.prefix) :]
-            if key in names:
-                yield _Victim(key, None, found["Size"])
-
-
-def _versions(bucket: Bucket, directory: str, names: Container[str]) -> Iterator[_Victim]:
-    for page in _pages(bucket, "list_object_versions", directory):
-        for found in page.get("Versions", ()):
-            key = found["Key"][len(bucket.prefix) :]
-            if key in names:
-                yield _Victim(key, found["VersionId"], found["Size"], turn=1 if found["IsLatest"] else 0)
-        for found in page.get("DeleteMarkers", ()):
-            key = found["Key"][len(bucket.prefix) :]
-            if key in names:
-                yield _Victim(key, found["VersionId"], 0, turn=2)
+def _listed(
+    bucket: Bucket, keys: Sequence[str], operation: str, *kinds: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What there is of ``keys`` (sorted), with sizes: one walk through the directory that they share, since those that
+    are deleted together lie together."""
+    shared = os.path.commonpath([os.path.dirname(keys[0]), os.path.dirname(keys[-1])])
+    prefix = f"{bucket.prefix}{shared}/" if shared else bucket.prefix
+    wanted, last = set(keys), (bucket.prefix + keys[-1]).encode()
+    with bucket.asking(f"listing {shared or 'all'}", "s3:ListBucket and s3:ListBucketVersions"):
+        for page in bucket.client.get_paginator(operation).paginate(Bucket=bucket.name, Prefix=prefix):
+            listed = [found for kind in kinds for found in page.get(kind, ())]
+            for found in listed:
+                key = found["Key"][len(bucket.prefix) :]
+                if key in wanted:
+                    yield key, found
+            if listed and min(found["Key"].encode() for found in listed) > last:
+                return
 
 
 def _delete(bucket: Bucket, victims: Sequence[_Victim], report: DeleteReport) -> None:

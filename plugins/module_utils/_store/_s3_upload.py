@@ -18,7 +18,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -158,7 +158,7 @@ class S3Upload(Upload):
         self._upload_id: str | None = None
         self._sending: list[Future[_Sent]] = []
         self._senders = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="s3-part")
-        self._free = threading.BoundedSemaphore(_IN_FLIGHT)
+        self._in_flight: set[Future[_Sent]] = set()
         self._abandoned = threading.Event()
 
     def write(self, data: bytes) -> None:
@@ -236,22 +236,20 @@ class S3Upload(Upload):
             if "UploadId" not in begun:
                 raise self._bucket.no_s3()
             self._upload_id = begun["UploadId"]
-        self._free.acquire()  # comes: all that a sender waits for is time-limited
-        for future in self._sending[-_IN_FLIGHT:]:
-            if future.done():
+        if len(self._in_flight) == _IN_FLIGHT:  # all that a sender waits for is time-limited, so this is
+            arrived, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
+            for future in arrived:
                 future.result()  # a part that cannot be sent ends the dump now, not when it is complete
         number = len(self._sending) + 1
         self._sending.append(self._senders.submit(self._send_part, number, self._file))
+        self._in_flight.add(self._sending[-1])
         if number > PARTS and number % _GROWTH == 0:
             self._part_size = min(self._part_size * 2, LARGEST_PART)
         self._file, self._filled = self._new_file(), 0
 
     def _send_part(self, number: int, file: FileIO) -> _Sent:
-        try:
-            with file:
-                return self._send(number, file, self._put_part)
-        finally:
-            self._free.release()
+        with file:
+            return self._send(number, file, self._put_part)
 
     def _send(self, number: int, file: FileIO, put: Callable[[int, _Body, _Digests], Mapping[str, Any]]) -> _Sent:
         """Send until the far side has the same bytes; what botocore tries again by itself is one attempt here."""

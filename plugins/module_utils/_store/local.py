@@ -178,25 +178,25 @@ class LocalStore(Store):
             return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Regular files under a directory in the order of their keys' bytes, as S3 lists them; links are not followed."""
+        """Regular files under ``prefix`` in the order of their keys' bytes, as S3 lists them; links are not followed."""
+        yield from self._walk_directory(self._directory(prefix.rstrip("/")), prefix)
+
+    def _walk_directory(self, path: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         try:
-            with os.scandir(self._directory(prefix.rstrip("/"))) as found:
-                # A directory sorts as its children do: with the slash.
-                names = sorted(os.fsencode(e.name) + (b"/" if e.is_dir(follow_symlinks=False) else b"") for e in found)
-        except (FileNotFoundError, NotADirectoryError):
+            with self.explained("listing", prefix or "the root"), os.scandir(path) as found:
+                # A directory sorts as what is in it does: with the slash.
+                names = {entry.name + "/" * entry.is_dir(follow_symlinks=False): entry for entry in found}
+        except NotFound:
             return  # nothing was written here yet, or the last file went while we listed
-        except OSError as error:
-            with self.explained("listing", prefix or self.root):
-                raise error
-        for name in map(os.fsdecode, names):
-            key = prefix + name
+        for name in sorted(names, key=os.fsencode):
             if name.endswith("/"):
-                yield from self._walk(key)
-                continue
-            with suppress(FileNotFoundError):
-                status = os.lstat(os.path.join(self.root, key))
-                if stat.S_ISREG(status.st_mode):
-                    yield key, status
+                yield from self._walk_directory(names[name].path, prefix + name)
+            elif names[name].is_file(follow_symlinks=False):
+                try:
+                    status = names[name].stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                yield prefix + name, status
 
     def _unlink(self, key: str) -> int:
         """Remove one file; the bytes that this freed (none while another hard link holds them)."""
@@ -236,9 +236,9 @@ class _LocalUpload(Upload):
             self._file = self._create(self._partial, tries=3)
 
     def _create(self, partial: str, tries: int) -> BinaryIO:
-        self._store.make_directory(os.path.dirname(partial))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._store.make_directory(os.path.dirname(partial))
             return os.fdopen(os.open(partial, flags, 0o600), "wb")
         except FileNotFoundError:  # a delete beside us removed the directory while it was empty
             if tries == 1:

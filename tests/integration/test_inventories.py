@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every inventory describes its systems in words that the modules understand, with the values that the documents give."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pysequoia
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError
+from ansible_collections.runbook.ops.plugins.modules import backup_info
+from command_line import ROOT
+from support.playbook import Demo, play
+
+INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
+SUPPORTED_RUNTIMES = {"local"}
+"""Others are described already; this release says that it does not run on them."""
+
+ENVIRONMENT = {
+    "DB_PASSWORD": "of-erni", "REDIS_PASSWORD": "of-cache", "NEUROERP_DB_PASSWORD": "of-neuroerp",
+    "VALEO_ERP_DB_PASSWORD": "of-valeo-erp", "VALEO_REPOSITORY": "/srv/valeo",
+}  # fmt: skip
+
+DAILY, RETENTION = "0 2 * * *", {"daily": "30d", "weekly": "90d", "monthly": "365d"}
+ARCHIVED = {"weekly": "GLACIER", "monthly": "DEEP_ARCHIVE"}
+DOCUMENTED: dict[str, dict[str, Any]] = {
+    "demo": {
+        "databases": {
+            "postgresql/erni_agents": {"user": "erni_user", "rpo": "24h", "rto": "4h"},
+            "redis/cache": {"schedule": "0 3 * * *", "policy": {"daily": {"within": "7d"}}},
+            "sqlite/sme_erp": {"rto": "5m"},
+            "files/configuration": {},
+        },
+        "stores": [{"type": "local"}, {"bucket": "erni-agents-backups", "storage_class": "STANDARD_IA"}],
+    },
+    "erni-production": {
+        "runtime": {"type": "compose"},
+        "databases": {
+            "postgresql/erni_agents": {
+                "service": "postgres", "port": 5432, "user": "erni_user", "password": "of-erni", "rpo": "24h", "rto": "4h",
+            },
+            "redis/cache": {
+                "service": "redis", "port": 6379, "password": "of-cache", "schedule": "0 3 * * *",
+                "policy": {"daily": {"within": "7d"}},
+            },
+            "files/configuration": {
+                "paths": ["/opt/erni-agents/python-backend/.env", "/opt/erni-agents/nginx/ssl"],
+                "recipients": ["admin@erni-gruppe.ch"],
+            },
+        },
+        "stores": [{"path": "/backups"}, {"bucket": "erni-agents-backups", "storage_class": "STANDARD_IA"}],
+    },
+    "sme-production": {
+        "runtime": {"type": "compose"},
+        "databases": {
+            "sqlite/sme_erp": {"path": "/workspaces/sme_erp/backend/sme_erp_dev.db", "rpo": "24h", "rto": "5m"},
+            "sqlite/alerts": {"path": "/workspaces/sme_erp/backend/ops/alerts.db"},
+            "files/configuration": {"paths": ["/workspaces/sme_erp/backend/.env.dev"]},
+        },
+        "stores": [{"path": "/workspaces/sme_erp/backend/backups"}, {"type": "s3"}],
+    },
+    "neuroerp": {
+        "runtime": {"type": "kubernetes", "namespace": "neuroerp"},
+        "databases": {
+            "postgresql/neuroerp": {"user": "postgres", "password": "of-neuroerp"},
+            "files/configuration": {"paths": ["/srv/valeo/charts/neuroerp/values.yaml"]},
+        },
+        "stores": [{"path": "/backups"}, {"bucket": "neuroerp-archive-backup"}],
+    },
+    "valeo-erp": {
+        "runtime": {"type": "kubernetes", "namespace": "production"},
+        "databases": {"postgresql/valeo_erp": {"port": 5432, "user": "valeo_erp", "password": "of-valeo-erp"}},
+        "stores": [{"path": "/backups"}, {"bucket": "neuroerp-archive-backup"}],
+    },
+}  # fmt: skip
+
+DESCRIBED = {
+    "system": "{{ runbook_system }}",
+    "runtime": "{{ runbook_runtime | default({'type': 'local'}) }}",
+    "databases": "{{ runbook_databases }}",
+    "stores": "{{ runbook_stores }}",
+    "schedules": "{{ runbook_schedules | default({}) }}",
+    "policy": "{{ runbook_policy }}",
+    "keep_last_good": "{{ runbook_keep_last_good | default(1) }}",
+    "keep_labelled": "{{ runbook_keep_labelled | default('30d') }}",
+    "max_delete": "{{ runbook_max_delete | default('50%') }}",
+}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The OpenPGP keys that the inventories seal to: a public key's file, and a keyring that has the address in it."""
+    directory = tmp_path_factory.mktemp("keys")
+    public = directory / "public.asc"
+    public.write_text(str(pysequoia.Tsk.generate("ERNI <admin@erni-gruppe.ch>").extract_certificate()))
+    keyring = directory / "keyring"
+    keyring.mkdir(mode=0o700)
+    if gpg := shutil.which("gpg"):
+        subprocess.run([gpg, "--homedir", keyring, "--batch", "--quiet", "--import", public], check=True)
+    return {"SME_BACKUP_KEY": str(public), "VALEO_BACKUP_KEY": str(public), "GNUPGHOME": str(keyring)}
+
+
+@pytest.fixture(scope="module")
+def described(demo: Demo, keys: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What each host's variables come to, by inventory and host."""
+    look = tmp_path_factory.mktemp("look") / "look.yml"
+    look.write_text(
+        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [{"name": "Described", "debug": {"msg": DESCRIBED}}]}])
+    )  # fmt: skip
+    found = {}
+    for inventory in INVENTORIES:
+        run = play(look, inventory=ROOT / "inventories" / inventory, **demo.environment, **ENVIRONMENT, **keys)
+        assert run.returncode == 0, run.failures()
+        found.update({host: run.named("Described", host)[0]["msg"] for host in run.told["stats"]})
+    return found
+
+
+def test_every_host_is_known(described: dict[str, dict[str, Any]]) -> None:
+    assert set(described) == set(DOCUMENTED), "say above what the documents give for a new system"
+
+
+def parsed(described: dict[str, Any], **changes: Any) -> list[backup_info.Described]:
+    """As the modules parse it: Ansible's part first, then ours."""
+    result = ArgumentSpecValidator(backup_info.ARGUMENT_SPEC).validate({**described, **changes})
+    assert result.error_messages == []
+    _stores, systems = backup_info.build(result.validated_parameters)
+    return systems
+
+
+@pytest.mark.parametrize("host", DOCUMENTED)
+def test_the_modules_understand_it(
+    described: dict[str, dict[str, Any]], keys: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = described[host]
+    recipients = [recipient for database in told["databases"] for recipient in database.get("recipients", [])]
+    if any("@" in recipient for recipient in recipients) and not shutil.which("gpg"):
+        pytest.skip("NOT RUN: there is no gpg, in whose keyring an address is looked up")
+    monkeypatch.setenv("GNUPGHOME", keys["GNUPGHOME"])
+    changes: dict[str, Any] = {}
+    if told["runtime"]["type"] not in SUPPORTED_RUNTIMES:
+        with pytest.raises(InputError, match=rf"runtime.type is '{told['runtime']['type']}', this release runs"):
+            parsed(told)
+        changes = {
+            "runtime": {"type": "local"},
+            "databases": [{"host": "127.0.0.1", **database, "service": ""} for database in told["databases"]],
+        }
+    systems = parsed(told, **changes)
+    assert [f"{scope.engine}/{scope.database}" for scope, *_rest in systems] == list(DOCUMENTED[host]["databases"])
+    assert all(schedules.backup and schedules.verify for _scope, _policies, schedules, _objectives in systems)
+
+
+@pytest.mark.parametrize("host", DOCUMENTED)
+def test_the_documents_values_are_there(described: dict[str, dict[str, Any]], host: str) -> None:
+    told, documented = described[host], DOCUMENTED[host]
+    assert told["runtime"].items() >= documented.get("runtime", {"type": "local"}).items()
+    databases = {f"{database['engine']}/{database['name']}": database for database in told["databases"]}
+    for name, values in documented["databases"].items():
+        assert databases[name].items() >= values.items()
+    for store, values in zip(told["stores"], documented["stores"], strict=True):
+        assert store.items() >= values.items()
+    assert told["schedules"]["backup"] == DAILY
+    assert {name: rule["within"] for name, rule in told["policy"].items()} == RETENTION
+    assert {n: rule["storage_class"] for n, rule in told["policy"].items() if "storage_class" in rule} == ARCHIVED
+    assert told["policy"]["monthly"]["select"] == "oldest"
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_no_secret_is_written_down(inventory: str) -> None:
+    """A password, key or token in an inventory is looked up somewhere, never spelled out."""
+    for path in sorted(Path(ROOT, "inventories", inventory).rglob("*.yml")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            key, _colon, value = line.strip().removeprefix("- ").partition(": ")
+            if key in ("password", "secret_key", "access_key", "session_token"):
+                assert "{{" in value, f"{path}:{number}"

@@ -1,0 +1,164 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator sees when something is wrong: one sentence that says what, everything else attempted, and a failed run.
+
+Every mistake is a host of one inventory, so that one run of a playbook shows them all.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_line import ROOT
+from support.playbook import Demo, Run, play, write_inventory
+from support.s3_proxy import Answer, S3Proxy
+
+POLICY = {"daily": {"within": "30d"}}
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def described(place: Path, name: str, **values: Any) -> dict[str, Any]:
+    """A system with one small database that nothing is wrong with, in a place of its own."""
+    data, work = place / "data", place / "work"
+    for directory in (data, work):
+        directory.mkdir(exist_ok=True)
+    (data / "settings").write_text("colour = blue\n")
+    return {
+        "runbook_system": name,
+        "runbook_databases": [files(data)],
+        "runbook_stores": [{"type": "local", "path": str(place / f"{name}.store")}],
+        "runbook_schedules": {"backup": "0 2 * * *"},
+        "runbook_policy": POLICY,
+        "runbook_work_dir": str(work),
+        "runbook_cache_dir": str(place / f"{name}.cache"),
+        "runbook_metrics_file": str(place / f"{name}.prom"),
+        **values,
+    }
+
+
+def files(data: Path, **values: Any) -> dict[str, Any]:
+    return {"engine": "files", "name": "settings", "paths": [str(data)], "plaintext": True, **values}
+
+
+DATABASE = {"engine": "sqlite", "name": "app", "path": "/var/lib/app/app.db"}
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "empty_policy": ({"runbook_policy": {}}, "policy is empty, which would delete every backup: name at least one of"),
+    "unknown_rule": ({"runbook_policy": {"dayly": {"within": "30d"}}}, "policy has the unknown rule 'dayly': rules are"),
+    "unknown_rule_key": ({"runbook_policy": {"daily": {"whitin": "30d"}}}, "policy.daily has the unknown key 'whitin'"),
+    "zero_window": ({"runbook_policy": {"daily": {"within": "0d"}}}, "policy.daily.within is '0d'"),
+    "negative_count": ({"runbook_policy": {"daily": {"count": -1}}}, "policy.daily.count is -1"),
+    "guard_off": ({"runbook_keep_last_good": 0}, "keep_last_good is 0"),
+    "system_name": ({"runbook_system": "../erni"}, "system is '../erni', which cannot name a directory in a store"),
+    "database_slash": ({"runbook_databases": [{**DATABASE, "name": "a/b"}]}, "databases[0].name is 'a/b', which cannot"),
+    "database_newline": ({"runbook_databases": [{**DATABASE, "name": "a\n"}]}, "databases[0].name is 'a\\n', which cannot"),
+    "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "value of engine must be one of: postgresql, redis"),
+    "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "databases.pasword. Supported parameters include"),
+    "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "databases[0].recipients is empty"),
+    "check": ({"runbook_databases": [{**DATABASE, "checks": [{"table": "t", "row": 1}]}]}, "databases[0].checks[0] has row beside table"),
+    "schedule": ({"runbook_schedules": {"backup": "daily"}}, "schedules.backup is 'daily'"),
+    "runtime": ({"runbook_runtime": {"type": "nomad"}}, "runtime.type is 'nomad'"),
+    "relative_store": ({"runbook_stores": [{"type": "local", "path": "backups"}]}, "stores[0].path is 'backups'"),
+    "no_store": ({"runbook_stores": []}, "stores is empty: name at least one store"),
+    "half_a_key": ({"runbook_stores": [{"type": "s3", "bucket": "b1b", "access_key": "a"}]}, "stores[0].secret_key is missing"),
+}  # fmt: skip
+"""What is wrong with a description, and the words of the sentence that says so."""
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    place = tmp_path_factory.mktemp("mistakes")
+    hosts = {name: described(place, name, **values) for name, (values, _words) in MISTAKES.items()}
+    return place, play("backup.yml", inventory=write_inventory(place / "inventory", hosts))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_before_anything_is_touched(mistaken: tuple[Path, Run], mistake: str) -> None:
+    place, run = mistaken
+    (sentence,) = run.failures(mistake)
+    assert MISTAKES[mistake][1] in sentence and "\n" not in sentence
+    assert run.counts(mistake)["failures"] == 1 and run.returncode != 0
+    assert not list(place.glob(f"{mistake}.*")) and not list((place / "work").iterdir())
+
+
+def test_every_role_looks_before_it_leaps() -> None:
+    """The mistakes above are told by the first step of all roles, which is the same."""
+    steps = {}
+    for role in (ROOT / "roles").iterdir():
+        (first, *_rest) = yaml.safe_load((role / "tasks/main.yml").read_text())
+        assert first["ansible.builtin.include_tasks"] == "{{ role_path }}/tasks/preflight.yml"
+        text = re.sub(rf"\b(__)?{role.name}_(?!info:)", r"\1ROLE_", (role / "tasks/preflight.yml").read_text())
+        steps[role.name] = re.sub(r"newest: \d", "newest: N", text)
+    assert len(steps) >= 4 and len(set(steps.values())) == 1
+
+
+@pytest.fixture(scope="module")
+def broken(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Run]]:
+    """Systems with a fault each, beside a database that nothing is wrong with."""
+    place = tmp_path_factory.mktemp("faults")
+    postgres, redis = demo.postgresql("erni_agents"), demo.state["redis"]
+    cache = {"engine": "redis", "name": "cache", "host": redis["host"], "port": redis["port"]}
+
+    def beside(database: dict[str, Any], name: str) -> dict[str, Any]:
+        good = described(place, name)
+        return {**good, "runbook_databases": [database, *good["runbook_databases"]]}
+
+    def copied_to(store: dict[str, Any], name: str) -> dict[str, Any]:
+        good = described(place, name)
+        return {**good, "runbook_stores": [*good["runbook_stores"], {**demo.store("s3"), **store}]}
+
+    with S3Proxy(demo.state["s3"]["endpoint_url"]) as proxy:
+        proxy.inject("*", Answer(403, "AccessDenied", "Access Denied"))
+        hosts = {
+            "wrong_password": beside({**postgres, "password": "wrong-one"}, "wrong_password"),
+            "no_server": beside({**postgres, "port": closed_port()}, "no_server"),
+            "no_database": beside({**postgres, "name": "nowhere"}, "no_database"),
+            "wrong_redis_password": beside({**cache, "password": "wrong-one"}, "wrong_redis_password"),
+            "no_redis": beside({**cache, "port": closed_port()}, "no_redis"),
+            "no_file": beside({**DATABASE, "path": str(place / "missing.db")}, "no_file"),
+            "no_bucket": copied_to({"bucket": "nobodys-bucket"}, "no_bucket"),
+            "denied": copied_to({"endpoint_url": proxy.endpoint_url}, "denied"),
+            "no_s3": copied_to({"endpoint_url": f"http://127.0.0.1:{closed_port()}"}, "no_s3"),
+        }
+        yield place, play("backup.yml", inventory=write_inventory(place / "inventory", hosts))
+
+
+FAULTS: dict[str, tuple[str, str]] = {
+    "wrong_password": ("postgresql/erni_agents", "refuses the password of user 'erni_user' for database 'erni_agents'"),
+    "no_server": ("postgresql/erni_agents", "check host, port and that the server runs"),
+    "no_database": ("postgresql/nowhere", "has no database 'nowhere'"),
+    "wrong_redis_password": ("redis/cache", "refused the password of the default user: correct the password"),
+    "no_redis": ("redis/cache", "see whether it runs, and correct host and port"),
+    "no_file": ("sqlite/app", "missing.db"),
+    "no_bucket": ("s3:nobodys-bucket", "there is no bucket nobodys-bucket"),
+    "denied": ("s3:erni-agents-backups", "reaching the bucket was denied"),
+    "no_s3": ("s3:erni-agents-backups", "check the address, the network and the store"),
+}
+"""What failed, as the run's last sentence names it, and words of the sentence that says why."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_spoils_nothing_else(broken: tuple[Path, Run], fault: str) -> None:
+    place, run = broken
+    name, words = FAULTS[fault]
+    said = [sentence for sentence in run.summary(fault).splitlines() if "FAILED" in sentence]
+    assert len(said) == 1 and words in said[0] and said[0].endswith(".")
+    assert run.failures(fault)[-1] == f"Failed: {name}; the summary above says why."
+    assert run.returncode != 0
+
+    actions = [line.split(": ", 2)[2] for line in run.actions(fault)]
+    store = f"local:{place}/{fault}.store"
+    assert actions == [f"backup {fault}/files/settings -> {store}: there is no good backup yet"]
+    assert len(list((place / f"{fault}.store").glob(f"{fault}/files/settings/*/manifest.json"))) == 1
+    assert 'database="settings"' in (place / f"{fault}.prom").read_text()
