@@ -62,9 +62,7 @@ def seeded(server: PostgresServer, dataset: Dataset, megabytes: int) -> str:
     return name
 
 
-def _make(
-    server: PostgresServer, admin: psycopg.Connection, dataset: Dataset, megabytes: int, name: str
-) -> None:
+def _make(server: PostgresServer, admin: psycopg.Connection, dataset: Dataset, megabytes: int, name: str) -> None:
     partial, final = sql.Identifier(f"{name}_partial"), sql.Identifier(name)
     options = sql.SQL("TEMPLATE template0 ENCODING {} LOCALE 'C'").format(dataset.encoding)
     admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(partial))
@@ -96,7 +94,9 @@ def _rows(body: RowBody, size: int) -> Iterator[bytes]:
         rows = []
         for number in range(number, number + _ROWS_A_WRITE):
             day, second = divmod(number, 86_400)
-            rows.append(b"%d\t2026-01-%02d %02d:00:%02d+00\t%b\n" % (number, 1 + day % 28, second // 3600, number % 60, body()))
+            rows.append(
+                b"%d\t2026-01-%02d %02d:00:%02d+00\t%b\n" % (number, 1 + day % 28, second // 3600, number % 60, body())
+            )
         number += 1
         block = b"".join(rows)
         written += len(block)

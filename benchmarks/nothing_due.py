@@ -37,7 +37,10 @@ def measure(scale: Scale) -> Iterator[Row]:
             first, second = ({"type": "local", "path": str(place / name)} for name in ("first", "second"))
             bucket = {"type": "s3", "bucket": "bench", "region": s3.region, "endpoint_url": s3.endpoint_url}
             bucket |= {"access_key": s3.access_key, "secret_key": s3.secret_key}
-            for name, stores in {"two local stores": [first, second], "a local and an S3 store": [first, bucket]}.items():
+            for name, stores in {
+                "two local stores": [first, second],
+                "a local and an S3 store": [first, bucket],
+            }.items():
                 inventory = _inventory(place / f"{stores[1]['type']}.json", databases, stores)
                 yield _contest(f"{len(databases)} databases, {name}", inventory, scale)
         finally:
@@ -50,7 +53,9 @@ def _contest(what: str, inventory: Path, scale: Scale) -> Row:
     ours = Contestant("backup.yml", lambda: _played(inventory, "playbooks/backup.yml", "changed=0"), scale.playbooks)
     ping = Contestant("one ping", lambda: _played(inventory, "benchmarks/ping.yml"), scale.playbooks)
     take_turns(f"nothing due, {what}", ours, ping)
-    return slower(ours, ping, f"Nothing due, {what}: `playbooks/backup.yml` as long as a playbook with one ping", _LIMIT)
+    return slower(
+        ours, ping, f"Nothing due, {what}: `playbooks/backup.yml` as long as a playbook with one ping", _LIMIT
+    )
 
 
 def _played(inventory: Path, playbook: str, expected: str = "failed=0") -> float:
@@ -63,7 +68,9 @@ def _played(inventory: Path, playbook: str, expected: str = "failed=0") -> float
     )
     seconds = time.monotonic() - started
     if ended.returncode != 0 or expected not in ended.stdout:
-        raise SystemExit(f"{playbook} ended with {ended.returncode}, expected {expected}:\n{ended.stdout}{ended.stderr}")
+        raise SystemExit(
+            f"{playbook} ended with {ended.returncode}, expected {expected}:\n{ended.stdout}{ended.stderr}"
+        )
     return seconds
 
 

@@ -35,7 +35,12 @@ from .laboratory import Scale
 from .pairs import Spread
 from .rows import Row, at_most
 
-_POLICY = {"hourly": {"within": "2d"}, "daily": {"within": "30d"}, "weekly": {"within": "90d"}, "monthly": {"count": 60}}
+_POLICY = {
+    "hourly": {"within": "2d"},
+    "daily": {"within": "30d"},
+    "weekly": {"within": "90d"},
+    "monthly": {"count": 60},
+}
 _PLAN_SECONDS = 2.0
 _NEWEST = datetime(2026, 3, 1, tzinfo=timezone.utc)
 _VERIFIED = 25
@@ -50,7 +55,9 @@ def measure(scale: Scale) -> Iterator[Row]:
 def _planning(scale: Scale) -> Row:
     policy = parse_policy(_POLICY, keep_last_good=1, keep_labelled="30d", max_delete="100%")
     backups = [
-        Backup(id=f"{number:08x}", started_at=_NEWEST - timedelta(minutes=30 * number), passed=True if number % 7 else None)
+        Backup(
+            id=f"{number:08x}", started_at=_NEWEST - timedelta(minutes=30 * number), passed=True if number % 7 else None
+        )
         for number in range(scale.planned_backups)
     ]
     taken = []

@@ -47,7 +47,7 @@ def create(path: str) -> None:
             "INSERT INTO products VALUES (?, ?, ?, ?)",
             ((n, f"SKU-{n:05}", f"Product {n}", chance.randrange(100, 99_900)) for n in range(1, PRODUCTS + 1)),
         )
-        for _ in range(ORDERS):
+        for _time in range(ORDERS):
             place_order(connection, chance)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()

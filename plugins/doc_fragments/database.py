@@ -123,14 +123,14 @@ def _option(head: str) -> str:
 class ModuleDocFragment:
     """C(DOCUMENTATION) for one, C(MANY) for a list of them."""
 
-    DOCUMENTATION = _option(r"""  database:
+    DOCUMENTATION: str = _option(r"""  database:
     description: The database to protect, one entry of an inventory's C(runbook_databases).
     type: dict
     required: true
     suboptions:
 """)
 
-    MANY = _option(r"""  databases:
+    MANY: str = _option(r"""  databases:
     description: The databases to protect, an inventory's C(runbook_databases).
     type: list
     elements: dict

@@ -62,14 +62,14 @@ def _option(head: str) -> str:
 class ModuleDocFragment:
     """C(DOCUMENTATION) for one, C(MANY) for a list of them."""
 
-    DOCUMENTATION = _option(r"""  store:
+    DOCUMENTATION: str = _option(r"""  store:
     description: The store, one entry of an inventory's C(runbook_stores).
     type: dict
     required: true
     suboptions:
 """)
 
-    MANY = _option(r"""  stores:
+    MANY: str = _option(r"""  stores:
     description: The stores, an inventory's C(runbook_stores); the first is the primary, the others receive copies.
     type: list
     elements: dict

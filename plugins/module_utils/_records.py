@@ -262,7 +262,7 @@ def _artefact(record: Mapping[str, Any]) -> Artefact:
     if encryption is not None and not isinstance(encryption, dict):
         raise ValueError("encryption is neither null nor an object")
     for key in ("size", "raw_size"):
-        if type(record[key]) is not int or record[key] < 0:
+        if not isinstance(record[key], int) or isinstance(record[key], bool) or record[key] < 0:
             raise ValueError(f"{key} is {record[key]!r}")
     return Artefact(
         name=check_name("artefact name", record["name"]), format=str(record["format"]),

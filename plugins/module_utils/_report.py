@@ -37,9 +37,7 @@ def database_line(database: Row) -> str:
     running = [_running(lease, store["store"]) for store in database["stores"] for lease in store["in_progress"]]
     if newest is None:
         none = "NO STORE CAN BE REACHED" if all(s["away"] for s in database["stores"]) else "NO GOOD BACKUP"
-        return "; ".join(
-            [f"{name}: {none}", *running, *problems, f"next slot {_short(database['next_backup'])}"]
-        )
+        return "; ".join([f"{name}: {none}", *running, *problems, f"next slot {_short(database['next_backup'])}"])
     parts = [f"newest good backup is {human_duration(database['age_seconds'])} old ({human_size(newest['size'])})"]
     if database["rpo_met"] is False:
         parts.append("OLDER THAN ITS RPO")

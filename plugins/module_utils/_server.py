@@ -157,7 +157,7 @@ def spawn(
             _lock(held, pid_file)
         if account:
             os.fchown(source, account.uid, account.gid)  # so that the child may open /dev/stdin by name
-        process = subprocess.Popen(  # nosec B603: an argv list, no shell
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # an argv list, no shell
             list(argv), stdin=source, stdout=log, stderr=log, cwd=cwd, start_new_session=True,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **(env or {})},
             preexec_fn=prepare,  # noqa: PLW1509 - nothing in it takes a lock

@@ -14,7 +14,7 @@ description:
   - The manifest is published last and atomically, so a failure or a kill at any point leaves no backup that looks good;
     what a killed run left is swept by the next.
   - With O(schedule), a backup is taken only when the newest slot of the schedule has none yet.
-author: the runbook.ops contributors
+author: The runbook.ops contributors (!UNKNOWN)
 extends_documentation_fragment:
   - runbook.ops.attributes
   - runbook.ops.system

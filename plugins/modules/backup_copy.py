@@ -14,7 +14,7 @@ description:
   - The source's bytes are proved against the manifest while they pass and the destination confirms what it received;
     the manifest is published last.
   - Every missing backup is attempted; then the module fails naming each that failed.
-author: the runbook.ops contributors
+author: The runbook.ops contributors (!UNKNOWN)
 extends_documentation_fragment:
   - runbook.ops.attributes
   - runbook.ops.system

@@ -16,7 +16,7 @@ description:
   - A store that cannot be reached is named in RV(away) and does not keep the others from being read; nothing is due
     there.
   - Listing costs the store's list pages plus one read for each record not seen before.
-author: the runbook.ops contributors
+author: The runbook.ops contributors (!UNKNOWN)
 extends_documentation_fragment:
   - runbook.ops.attributes.info
   - runbook.ops.system

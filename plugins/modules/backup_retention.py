@@ -16,7 +16,7 @@ description:
   - Only complete backups of format 1 are counted and touched. What killed runs left is swept once its lease has expired.
   - While a scope has a record that is unreadable or dated in the future, nothing is deleted there, and the module fails after
     the other scopes are done.
-author: the runbook.ops contributors
+author: The runbook.ops contributors (!UNKNOWN)
 extends_documentation_fragment:
   - runbook.ops.attributes
   - runbook.ops.system

@@ -15,7 +15,7 @@ description:
   - The verdict is recorded beside the backup in each store that holds the same bytes; RV(verification) says what was seen.
   - A backup that is damaged or fails a check gets a failed verdict, which is recorded, and the module fails saying why.
   - Encrypted backups are restored where O(decryption_key) is given, else their digests are confirmed.
-author: the runbook.ops contributors
+author: The runbook.ops contributors (!UNKNOWN)
 extends_documentation_fragment:
   - runbook.ops.attributes
   - runbook.ops.system

@@ -49,7 +49,10 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
         ({"newest": None}, "NO GOOD BACKUP"),
         ({"stores": [{**STORE, "unreadable": ["x is not JSON."]}]}, "local:/backups HAS x is not JSON."),
         ({"stores": [{**STORE, "future": ["2030"]}]}, "2030 dated in the future"),
-        ({"stores": [STORE, {**STORE, "store": "s3:b", "away": "No route."}]}, "next slot 2026-03-02 02:00Z, s3:b UNREACHABLE"),
+        (
+            {"stores": [STORE, {**STORE, "store": "s3:b", "away": "No route."}]},
+            "next slot 2026-03-02 02:00Z, s3:b UNREACHABLE",
+        ),
         ({"newest": None, "stores": [{**STORE, "away": "No route."}]}, "NO STORE CAN BE REACHED"),
         (
             {

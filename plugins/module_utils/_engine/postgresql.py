@@ -137,7 +137,7 @@ class PostgresqlEngine(Engine):
         require_space(directory, raw + restored, f"restoring {reader.manifest.path}")
         wanted = extensions(self._restoring, reader, timeout=self.timeout)
         about = {"backup_id": reader.manifest.id, "encoding": encoding(self._restoring, reader, timeout=self.timeout)}
-        with (
+        with (  # pylint: disable=contextmanager-generator-missing-cleanup  # left when the caller's `with` ends
             named(self.scratch_server, directory, **about)
             if self.scratch_server
             else throw_away(directory, bin_dir=self.bin_dir, run_as=self.run_as, **about)

@@ -127,7 +127,7 @@ class _Process:
         self.argv = list(argv)
         self.timeout = timeout
         try:
-            self._process = subprocess.Popen(  # nosec B603: an argv list, no shell
+            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # an argv list, no shell
                 self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 env={**os.environ, **(env or {})}, start_new_session=True, bufsize=0,
             )  # fmt: skip
