@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.runbook.ops.plugins.module_utils._backup import BackupJob, source_of
 from ansible_collections.runbook.ops.plugins.module_utils._catalog import Catalogue
 from ansible_collections.runbook.ops.plugins.module_utils._description import engine_of
+from ansible_collections.runbook.ops.plugins.module_utils._protect.backup import BackupJob, source_of
 from ansible_collections.runbook.ops.plugins.module_utils._records import (
     MANIFEST,
     Manifest,

@@ -33,7 +33,7 @@ _value:
 
 from collections.abc import Callable
 
-from ansible_collections.runbook.ops.plugins.module_utils._report import database_line
+from ansible_collections.runbook.ops.plugins.module_utils._protect.report import database_line
 
 
 class FilterModule:

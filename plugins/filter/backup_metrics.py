@@ -38,7 +38,7 @@ _value:
 
 from collections.abc import Callable
 
-from ansible_collections.runbook.ops.plugins.module_utils._report import metrics
+from ansible_collections.runbook.ops.plugins.module_utils._protect.report import metrics
 
 
 class FilterModule:

@@ -34,7 +34,7 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.runbook.ops.plugins.module_utils._report import backup_table as table
+from ansible_collections.runbook.ops.plugins.module_utils._protect.report import backup_table as table
 
 
 def backup_table(info: Mapping[str, Any]) -> str:

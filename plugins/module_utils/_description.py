@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ._cipher import Decryptor, Encryptor, decryptor, encryptor
+from ._cipher.base import Decryptor, Encryptor
+from ._cipher.declared import decryptor, encryptor
 from ._durations import parse_duration
 from ._engine.base import Engine
 from ._errors import InputError

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from ._cipher import Decryptor, Encryptor
+from ._cipher.base import Decryptor, Encryptor
 from ._engine.base import ArtefactReader
 from ._errors import Damaged, InputError
 from ._records import Artefact, Manifest

@@ -97,7 +97,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
-from ansible_collections.runbook.ops.plugins.module_utils._backup import SCHEDULED, BackupJob, source_of
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
     encryptor_of,
     engine_of,
@@ -106,6 +105,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     scope_of,
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._protect.backup import SCHEDULED, BackupJob, source_of
 from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._result import Action, result_of
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of

@@ -83,7 +83,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
-from ansible_collections.runbook.ops.plugins.module_utils._copy import CopyJob
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
     policy_of,
     schedule_of,
@@ -91,6 +90,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     stores_of,
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._protect.copy import CopyJob
 from ansible_collections.runbook.ops.plugins.module_utils._records import manifest_from, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._result import result_of
 

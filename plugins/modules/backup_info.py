@@ -111,8 +111,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError, StoreError
 from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy
+from ansible_collections.runbook.ops.plugins.module_utils._protect.status import DatabaseStatus, Schedules, Shelf
 from ansible_collections.runbook.ops.plugins.module_utils._records import Scope, format_time, utc_now
-from ansible_collections.runbook.ops.plugins.module_utils._status import DatabaseStatus, Schedules, Shelf
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 
 Described = tuple[Scope, list[Policy], Schedules, Objectives]

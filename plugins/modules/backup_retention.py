@@ -100,7 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
 from ansible_collections.runbook.ops.plugins.module_utils._description import policy_of, stores_of
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
-from ansible_collections.runbook.ops.plugins.module_utils._prune import PruneJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import PruneJob
 from ansible_collections.runbook.ops.plugins.module_utils._records import check_name, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._result import result_of
 

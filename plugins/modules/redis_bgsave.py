@@ -174,8 +174,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils._durations import parse_duration
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._records import format_time
-from ansible_collections.runbook.ops.plugins.module_utils._redis import ANSWER, Login, NotPermitted, Redis
-from ansible_collections.runbook.ops.plugins.module_utils._redis_save import BackgroundSave, State
+from ansible_collections.runbook.ops.plugins.module_utils._redis.connection import ANSWER, Login, NotPermitted, Redis
+from ansible_collections.runbook.ops.plugins.module_utils._redis.save import BackgroundSave, State
 from ansible_collections.runbook.ops.plugins.module_utils._result import Action, result_of
 
 ARGUMENTS: dict[str, Any] = {

@@ -95,9 +95,9 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     stores_of,
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import VerificationJob, rto_met
 from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._result import result_of
-from ansible_collections.runbook.ops.plugins.module_utils._verification import VerificationJob, rto_met
 
 ARGUMENT_SPEC = {
     "system": arguments.SYSTEM,

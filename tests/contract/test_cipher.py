@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils import _cipher_gpg, _cipher_program
-from ansible_collections.runbook.ops.plugins.module_utils._cipher import decryptor, encryptor
-from ansible_collections.runbook.ops.plugins.module_utils._cipher_program import Filter
+from ansible_collections.runbook.ops.plugins.module_utils._cipher import gpg as _cipher_gpg
+from ansible_collections.runbook.ops.plugins.module_utils._cipher import program as _cipher_program
+from ansible_collections.runbook.ops.plugins.module_utils._cipher.declared import decryptor, encryptor
+from ansible_collections.runbook.ops.plugins.module_utils._cipher.program import Filter
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     CommandFailed,
     Damaged,

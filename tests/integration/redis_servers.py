@@ -22,7 +22,7 @@ from pathlib import Path
 
 import redis
 from ansible_collections.runbook.ops.plugins.module_utils import _server
-from ansible_collections.runbook.ops.plugins.module_utils._redis import Login
+from ansible_collections.runbook.ops.plugins.module_utils._redis.connection import Login
 
 PASSWORD = "canary-5b1e"
 MAJORS = ("8", "7", "6.2")

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils import _backup
 from ansible_collections.runbook.ops.plugins.module_utils._description import Objectives
 from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy, CommandFailed
+from ansible_collections.runbook.ops.plugins.module_utils._protect import backup as _backup
+from ansible_collections.runbook.ops.plugins.module_utils._protect.status import DatabaseStatus, Schedules, Shelf
 from ansible_collections.runbook.ops.plugins.module_utils._records import Manifest, utc_now
-from ansible_collections.runbook.ops.plugins.module_utils._status import DatabaseStatus, Schedules, Shelf
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Upload
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from support.fault_report import Fault

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils import _publication
 from ansible_collections.runbook.ops.plugins.module_utils._errors import StoreError
+from ansible_collections.runbook.ops.plugins.module_utils._protect import publication as _publication
+from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import Outcome
 from ansible_collections.runbook.ops.plugins.module_utils._records import (
     LEASE,
     MANIFEST,
@@ -27,7 +28,6 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import (
 from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_bucket
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
-from ansible_collections.runbook.ops.plugins.module_utils._verification import Outcome
 from support.fault_report import Fault
 from support.procedures import Protected, damage, failed, leftovers, new_bucket, prune, sqlite, whole
 from support.processes import end, start

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils import _publication
 from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy, Damaged, NotFound
+from ansible_collections.runbook.ops.plugins.module_utils._protect import publication as _publication
 from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_upload
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._cipher import decryptor, encryptor
+from ansible_collections.runbook.ops.plugins.module_utils._cipher.declared import decryptor, encryptor
 from ansible_collections.runbook.ops.plugins.module_utils._engine.files import FilesEngine, _add
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     Damaged,

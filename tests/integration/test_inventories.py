@@ -12,12 +12,9 @@ from typing import Any
 
 import pysequoia
 import pytest
-import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError
-from ansible_collections.runbook.ops.plugins.modules import backup_info
 from command_line import ROOT
-from support.playbook import Demo, play
+from support.playbook import Demo, described, parsed
 
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
 SUPPORTED_RUNTIMES = {"local"}
@@ -81,18 +78,6 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-DESCRIBED = {
-    "system": "{{ runbook_system }}",
-    "runtime": "{{ runbook_runtime | default({'type': 'local'}) }}",
-    "databases": "{{ runbook_databases }}",
-    "stores": "{{ runbook_stores }}",
-    "schedules": "{{ runbook_schedules | default({}) }}",
-    "policy": "{{ runbook_policy }}",
-    "keep_last_good": "{{ runbook_keep_last_good | default(1) }}",
-    "keep_labelled": "{{ runbook_keep_labelled | default('30d') }}",
-    "max_delete": "{{ runbook_max_delete | default('50%') }}",
-}
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -108,67 +93,52 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def described(demo: Demo, keys: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What each host's variables come to, by inventory and host."""
-    look = tmp_path_factory.mktemp("look") / "look.yml"
-    look.write_text(
-        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [{"name": "Described", "debug": {"msg": DESCRIBED}}]}])
-    )  # fmt: skip
-    found = {}
-    for inventory in INVENTORIES:
-        run = play(look, inventory=ROOT / "inventories" / inventory, **demo.environment, **ENVIRONMENT, **keys)
-        assert run.returncode == 0, run.failures()
-        found.update({host: run.named("Described", host)[0]["msg"] for host in run.told["stats"]})
-    return found
+def told(demo: Demo, keys: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What each host's variables come to."""
+    environment = {**demo.environment, **ENVIRONMENT, **keys}
+    found = [described(ROOT / "inventories" / inventory, **environment) for inventory in INVENTORIES]
+    return {host: values for hosts in found for host, values in hosts.items()}
 
 
-def test_every_host_is_known(described: dict[str, dict[str, Any]]) -> None:
-    assert set(described) == set(DOCUMENTED), "say above what the documents give for a new system"
-
-
-def parsed(described: dict[str, Any], **changes: Any) -> list[backup_info.Described]:
-    """As the modules parse it: Ansible's part first, then ours."""
-    result = ArgumentSpecValidator(backup_info.ARGUMENT_SPEC).validate({**described, **changes})
-    assert result.error_messages == []
-    _stores, systems = backup_info.build(result.validated_parameters)
-    return systems
+def test_every_host_is_known(told: dict[str, dict[str, Any]]) -> None:
+    assert set(told) == set(DOCUMENTED), "say above what the documents give for a new system"
 
 
 @pytest.mark.parametrize("host", DOCUMENTED)
 def test_the_modules_understand_it(
-    described: dict[str, dict[str, Any]], keys: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
+    told: dict[str, dict[str, Any]], keys: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = described[host]
-    recipients = [recipient for database in told["databases"] for recipient in database.get("recipients", [])]
+    system = told[host]
+    recipients = [recipient for database in system["databases"] for recipient in database.get("recipients", [])]
     if any("@" in recipient for recipient in recipients) and not shutil.which("gpg"):
         pytest.skip("NOT RUN: there is no gpg, in whose keyring an address is looked up")
     monkeypatch.setenv("GNUPGHOME", keys["GNUPGHOME"])
     changes: dict[str, Any] = {}
-    if told["runtime"]["type"] not in SUPPORTED_RUNTIMES:
-        with pytest.raises(InputError, match=rf"runtime.type is '{told['runtime']['type']}', this release runs"):
-            parsed(told)
+    if system["runtime"]["type"] not in SUPPORTED_RUNTIMES:
+        with pytest.raises(InputError, match=rf"runtime.type is '{system['runtime']['type']}', this release runs"):
+            parsed(system)
         changes = {
             "runtime": {"type": "local"},
-            "databases": [{"host": "127.0.0.1", **database, "service": ""} for database in told["databases"]],
+            "databases": [{"host": "127.0.0.1", **database, "service": ""} for database in system["databases"]],
         }
-    systems = parsed(told, **changes)
-    assert [f"{scope.engine}/{scope.database}" for scope, *_rest in systems] == list(DOCUMENTED[host]["databases"])
-    assert all(schedules.backup and schedules.verify for _scope, _policies, schedules, _objectives in systems)
+    databases = parsed(system, **changes)
+    assert [f"{scope.engine}/{scope.database}" for scope, *_rest in databases] == list(DOCUMENTED[host]["databases"])
+    assert all(schedules.backup and schedules.verify for _scope, _policies, schedules, _objectives in databases)
 
 
 @pytest.mark.parametrize("host", DOCUMENTED)
-def test_the_documents_values_are_there(described: dict[str, dict[str, Any]], host: str) -> None:
-    told, documented = described[host], DOCUMENTED[host]
-    assert told["runtime"].items() >= documented.get("runtime", {"type": "local"}).items()
-    databases = {f"{database['engine']}/{database['name']}": database for database in told["databases"]}
+def test_the_documents_values_are_there(told: dict[str, dict[str, Any]], host: str) -> None:
+    system, documented = told[host], DOCUMENTED[host]
+    assert system["runtime"].items() >= documented.get("runtime", {"type": "local"}).items()
+    databases = {f"{database['engine']}/{database['name']}": database for database in system["databases"]}
     for name, values in documented["databases"].items():
         assert databases[name].items() >= values.items()
-    for store, values in zip(told["stores"], documented["stores"], strict=True):
+    for store, values in zip(system["stores"], documented["stores"], strict=True):
         assert store.items() >= values.items()
-    assert told["schedules"]["backup"] == DAILY
-    assert {name: rule["within"] for name, rule in told["policy"].items()} == RETENTION
-    assert {n: rule["storage_class"] for n, rule in told["policy"].items() if "storage_class" in rule} == ARCHIVED
-    assert told["policy"]["monthly"]["select"] == "oldest"
+    assert system["schedules"]["backup"] == DAILY
+    assert {name: rule["within"] for name, rule in system["policy"].items()} == RETENTION
+    assert {n: rule["storage_class"] for n, rule in system["policy"].items() if "storage_class" in rule} == ARCHIVED
+    assert system["policy"]["monthly"]["select"] == "oldest"
 
 
 @pytest.mark.parametrize("inventory", INVENTORIES)

@@ -24,8 +24,13 @@ import redis
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.runbook.ops.plugins.module_utils import _server
 from ansible_collections.runbook.ops.plugins.module_utils._errors import EngineError, RunbookError, TimedOut
-from ansible_collections.runbook.ops.plugins.module_utils._redis import Login, NotPermitted, Redis, Unavailable
-from ansible_collections.runbook.ops.plugins.module_utils._redis_save import BackgroundSave, Saved
+from ansible_collections.runbook.ops.plugins.module_utils._redis.connection import (
+    Login,
+    NotPermitted,
+    Redis,
+    Unavailable,
+)
+from ansible_collections.runbook.ops.plugins.module_utils._redis.save import BackgroundSave, Saved
 from ansible_collections.runbook.ops.plugins.modules import redis_bgsave
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes

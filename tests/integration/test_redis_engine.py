@@ -21,8 +21,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     MissingLibrary,
     NoSpace,
 )
-from ansible_collections.runbook.ops.plugins.module_utils._rdb import crc64
 from ansible_collections.runbook.ops.plugins.module_utils._records import CheckResult
+from ansible_collections.runbook.ops.plugins.module_utils._redis.rdb import crc64
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import Completed, Sink, Streamed
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalInstance
 from contract.shelf import Shelf

@@ -25,9 +25,9 @@ import boto3
 import psycopg
 import pytest
 import redis
-from ansible_collections.runbook.ops.plugins.module_utils._backup import BackupJob, source_of
-from ansible_collections.runbook.ops.plugins.module_utils._cipher import encryptor
+from ansible_collections.runbook.ops.plugins.module_utils._cipher.declared import encryptor
 from ansible_collections.runbook.ops.plugins.module_utils._engine.base import Engine
+from ansible_collections.runbook.ops.plugins.module_utils._protect.backup import BackupJob, source_of
 from ansible_collections.runbook.ops.plugins.module_utils._records import Scope
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 import boto3
 import redis
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.runbook.ops.plugins.modules import backup_info
 from command_line import ROOT, ended
 
 from lab.embedded import erni
@@ -61,7 +64,7 @@ class Run:
 
     def named(self, task: str, host: str = "") -> list[Mapping[str, Any]]:
         """The results of the tasks whose name ends so."""
-        return [result for name, result in self.results(host) if name.endswith(task)]
+        return [result for name, result in self.results(host) if name.lower().endswith(task.lower())]
 
     def actions(self, host: str = "") -> list[str]:
         """What was, or would be, done: in order, and comparable."""
@@ -90,7 +93,7 @@ class Run:
 
     def summary(self, host: str = "") -> str:
         """What the run told the operator at its end."""
-        (told,) = self.named("Report | Summary", host) or self.named("Report | Table", host)
+        (told,) = self.named("| summary", host) or self.named("| table", host)
         return str(told["msg"])
 
 
@@ -209,6 +212,34 @@ def write_inventory(directory: Path, hosts: Mapping[str, Mapping[str, Any]]) -> 
     return directory
 
 
-def extra(values: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Variables for ``-e``."""
-    return json.dumps(values)
+DESCRIBED = {
+    "system": "{{ runbook_system }}",
+    "runtime": "{{ runbook_runtime | default({'type': 'local'}) }}",
+    "databases": "{{ runbook_databases }}",
+    "stores": "{{ runbook_stores }}",
+    "schedules": "{{ runbook_schedules | default({}) }}",
+    "policy": "{{ runbook_policy }}",
+    "keep_last_good": "{{ runbook_keep_last_good | default(1) }}",
+    "keep_labelled": "{{ runbook_keep_labelled | default('30d') }}",
+    "max_delete": "{{ runbook_max_delete | default('50%') }}",
+}
+"""A description, as the roles' defaults read it from an inventory."""
+
+
+def described(inventory: Path, **environment: str) -> dict[str, dict[str, Any]]:
+    """What the variables of each of an inventory's hosts come to."""
+    tasks = [{"name": "Described", "ansible.builtin.debug": {"msg": DESCRIBED}}]
+    with tempfile.TemporaryDirectory() as directory:
+        look = Path(directory, "look.yml")
+        look.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+        run = play(look, inventory=inventory, **environment)
+    assert run.returncode == 0, run.failures()
+    return {host: run.named("Described", host)[0]["msg"] for host in run.told["stats"]}
+
+
+def parsed(description: Mapping[str, Any], **changes: Any) -> list[backup_info.Described]:
+    """As the modules parse a description: Ansible's part first, then ours."""
+    result = ArgumentSpecValidator(backup_info.ARGUMENT_SPEC).validate({**description, **changes})
+    assert result.error_messages == []
+    _stores, databases = backup_info.build(result.validated_parameters)
+    return databases

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._backup import BackupJob
 from ansible_collections.runbook.ops.plugins.module_utils._catalog import Catalogue, ScopeListing
-from ansible_collections.runbook.ops.plugins.module_utils._copy import CopyJob
 from ansible_collections.runbook.ops.plugins.module_utils._description import engine_of
 from ansible_collections.runbook.ops.plugins.module_utils._pipeline import ArtefactWriter, StoredArtefacts
 from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy, parse_policy
-from ansible_collections.runbook.ops.plugins.module_utils._prune import PrunedScope, PruneJob
-from ansible_collections.runbook.ops.plugins.module_utils._publication import publishing
+from ansible_collections.runbook.ops.plugins.module_utils._protect.backup import BackupJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.copy import CopyJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import PrunedScope, PruneJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.publication import publishing
+from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import VerificationJob
 from ansible_collections.runbook.ops.plugins.module_utils._records import (
     HOLD,
     LEASE,
@@ -41,7 +42,6 @@ from ansible_collections.runbook.ops.plugins.module_utils._store.base import Sto
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
-from ansible_collections.runbook.ops.plugins.module_utils._verification import VerificationJob
 from contract.subjects.postgresql import postgresql_subject
 
 from lab.embedded.servers import PostgresServer, S3Server

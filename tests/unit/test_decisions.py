@@ -10,12 +10,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._backup import backup_due
 from ansible_collections.runbook.ops.plugins.module_utils._catalog import ScopeListing, StoredBackup
-from ansible_collections.runbook.ops.plugins.module_utils._copy import wanted_copies
 from ansible_collections.runbook.ops.plugins.module_utils._policy import parse_policy
+from ansible_collections.runbook.ops.plugins.module_utils._protect.backup import backup_due
+from ansible_collections.runbook.ops.plugins.module_utils._protect.copy import wanted_copies
+from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import choose_target, verification_due
 from ansible_collections.runbook.ops.plugins.module_utils._records import Manifest, Scope, Verification
-from ansible_collections.runbook.ops.plugins.module_utils._verification import choose_target, verification_due
 
 SCOPE = Scope("erni", "postgresql", "erni_agents")
 NOW = datetime(2026, 3, 10, 3, tzinfo=timezone.utc)

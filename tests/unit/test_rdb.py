@@ -10,9 +10,9 @@ import tracemalloc
 from datetime import datetime, timezone
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils import _rdb
 from ansible_collections.runbook.ops.plugins.module_utils._errors import Damaged
-from ansible_collections.runbook.ops.plugins.module_utils._rdb import Crc64, Rdb, RdbCheck, crc64
+from ansible_collections.runbook.ops.plugins.module_utils._redis import rdb as _rdb
+from ansible_collections.runbook.ops.plugins.module_utils._redis.rdb import Crc64, Rdb, RdbCheck, crc64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

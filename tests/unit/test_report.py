@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._durations import human_duration
-from ansible_collections.runbook.ops.plugins.module_utils._report import (
+from ansible_collections.runbook.ops.plugins.module_utils._protect.report import (
     backup_table,
     calendar,
     database_line,

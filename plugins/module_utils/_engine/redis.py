@@ -20,10 +20,10 @@ from .. import _server
 from .._checks import Check, parse_checks
 from .._durations import parse_duration
 from .._errors import CommandFailed, Damaged, EngineError, InputError, MissingLibrary, NoSpace
-from .._rdb import Rdb, RdbCheck
 from .._records import CheckResult
-from .._redis import ANSWER, Login, NotPermitted, Redis
-from .._redis_save import BackgroundSave
+from .._redis.connection import ANSWER, Login, NotPermitted, Redis
+from .._redis.rdb import Rdb, RdbCheck
+from .._redis.save import BackgroundSave
 from .._runtime.base import Instance
 from .._scratch import require_space
 from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ._catalog import Leased, ScopeListing, StoredBackup, read_scope
-from ._errors import Busy, RunbookError
-from ._lock import scope_lock
-from ._pipeline import StoredArtefacts
-from ._policy import Policy
-from ._publication import left_behind, publishing, sweep
-from ._records import HOLD, VERIFICATION, Manifest, Scope, encode, format_time, utc_now
-from ._result import Action
-from ._retention import Backup, plan
-from ._schedule import newest_slot
-from ._store.base import Store
+from .._catalog import Leased, ScopeListing, StoredBackup, read_scope
+from .._errors import Busy, RunbookError
+from .._lock import scope_lock
+from .._pipeline import StoredArtefacts
+from .._policy import Policy
+from .._records import HOLD, VERIFICATION, Manifest, Scope, encode, format_time, utc_now
+from .._result import Action
+from .._retention import Backup, plan
+from .._schedule import newest_slot
+from .._store.base import Store
+from .publication import left_behind, publishing, sweep
 
 
 @dataclass(frozen=True)

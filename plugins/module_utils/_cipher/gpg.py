@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from ._cipher_program import Filter, ProgramDecryptor, ProgramEncryptor
-from ._errors import CommandFailed, Damaged, InputError, MissingLibrary, TimedOut
-from ._openpgp import is_block, read_key, shorten
-from ._scratch import scratch_directory
+from .._errors import CommandFailed, Damaged, InputError, MissingLibrary, TimedOut
+from .._scratch import scratch_directory
+from .openpgp import is_block, read_key, shorten
+from .program import Filter, ProgramDecryptor, ProgramEncryptor
 
 _TIMEOUT = 60.0
 """Seconds for a command that only looks at keys."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from . import _publication
-from ._catalog import Leased, ScopeListing, StoredBackup, read_scopes
-from ._errors import RunbookError
-from ._policy import Policy
-from ._records import Manifest
-from ._result import Action
-from ._retention import Plan, Transition, plan
-from ._store.base import Store
+from .._catalog import Leased, ScopeListing, StoredBackup, read_scopes
+from .._errors import RunbookError
+from .._policy import Policy
+from .._records import Manifest
+from .._result import Action
+from .._retention import Plan, Transition, plan
+from .._store.base import Store
+from . import publication
 
 
 @dataclass
@@ -122,7 +122,7 @@ class PruneJob:
 def _apply(pruned: PrunedScope) -> None:
     doomed, pruned.freed = pruned.doomed(), 0
     if doomed:
-        report = _publication.remove(pruned.store, doomed)
+        report = publication.remove(pruned.store, doomed)
         pruned.freed += report.freed
         pruned.failures += [f"{backup} was not deleted: {reason}" for backup, reason in report.errors.items()]
     manifests = {backup.id: backup.manifest for backup in pruned.listing.backups}
@@ -133,7 +133,7 @@ def _apply(pruned: PrunedScope) -> None:
             pruned.failures.append(str(error))
     if pruned.plan.refused:
         return  # a wrong clock would judge leases wrongly too
-    report = _publication.sweep(pruned.store, pruned.listing.scope.path, pruned.stale)
+    report = publication.sweep(pruned.store, pruned.listing.scope.path, pruned.stale)
     pruned.freed += report.freed
     pruned.failures += [f"{backup} was not swept: {reason}" for backup, reason in report.errors.items()]
 

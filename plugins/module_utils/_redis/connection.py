@@ -11,8 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._errors import EngineError
-from ._require import require
+from .._errors import EngineError
+from .._require import require
 
 ANSWER = 30.0
 """Seconds a server may take for one answer: forking a large one to save it blocks it for some."""

@@ -19,9 +19,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import IO
 
-from ._cipher import Decryptor, Encryptor
-from ._errors import CommandFailed, MissingLibrary, TimedOut
-from ._runtime.base import CHUNK, STDERR_LIMIT, Sink
+from .._errors import CommandFailed, MissingLibrary, TimedOut
+from .._runtime.base import CHUNK, STDERR_LIMIT, Sink
+from .base import Decryptor, Encryptor
 
 STALL = 300.0
 """Seconds that a program may neither take nor give a byte before it is ended."""

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from ._cipher_program import Filter, ProgramDecryptor, ProgramEncryptor
-from ._errors import CommandFailed, Damaged, InputError
-from ._openpgp import is_block, read_key, shorten
-from ._require import require
-from ._scratch import scratch_directory
+from .._errors import CommandFailed, Damaged, InputError
+from .._require import require
+from .._scratch import scratch_directory
+from .openpgp import is_block, read_key, shorten
+from .program import Filter, ProgramDecryptor, ProgramEncryptor
 
 _PROGRAM = """
 import sys

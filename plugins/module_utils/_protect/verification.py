@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ._catalog import ScopeListing, StoredBackup, read_scope
-from ._cipher import Decryptor
-from ._engine.base import Engine
-from ._errors import Damaged, InputError, Refused
-from ._lock import scope_lock
-from ._pipeline import StoredArtefacts
-from ._records import VERIFICATION, CheckResult, Manifest, Scope, Verification, encode, format_time, utc_now
-from ._result import Action
-from ._schedule import due_since
-from ._scratch import scratch_directory
-from ._store.base import ARCHIVE_CLASSES, Store
+from .._catalog import ScopeListing, StoredBackup, read_scope
+from .._cipher.base import Decryptor
+from .._engine.base import Engine
+from .._errors import Damaged, InputError, Refused
+from .._lock import scope_lock
+from .._pipeline import StoredArtefacts
+from .._records import VERIFICATION, CheckResult, Manifest, Scope, Verification, encode, format_time, utc_now
+from .._result import Action
+from .._schedule import due_since
+from .._scratch import scratch_directory
+from .._store.base import ARCHIVE_CLASSES, Store
 
 
 @dataclass(frozen=True)

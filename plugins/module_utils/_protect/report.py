@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ._durations import human_duration
-from ._records import parse_time
+from .._durations import human_duration
+from .._records import parse_time
 
 Row = Mapping[str, Any]
 

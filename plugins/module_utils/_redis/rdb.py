@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ._errors import Damaged
+from .._errors import Damaged
 
 _POLYNOMIAL = 0x95AC9329AC4BC9B5
 """CRC-64/Jones without its leading term, bit-reversed as its bytes are: the first bit of a byte is its lowest."""

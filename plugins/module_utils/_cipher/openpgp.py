@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ._errors import InputError
+from .._errors import InputError
 
 _LIMIT = 1 << 20
 _SECRET = b"PRIVATE KEY BLOCK-----"

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ._durations import human_duration
-from ._errors import EngineError, TimedOut
-from ._redis import NotPermitted, Redis, Unavailable
+from .._durations import human_duration
+from .._errors import EngineError, TimedOut
+from .connection import NotPermitted, Redis, Unavailable
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ._backup import backup_due
-from ._catalog import ScopeListing, StoredBackup
-from ._copy import wanted_copies
-from ._description import Objectives
-from ._policy import Policy
-from ._records import Scope, Verification, format_time
-from ._retention import FUTURE_TOLERANCE, plan
-from ._schedule import next_slot
-from ._verification import rto_met, verification_due
+from .._catalog import ScopeListing, StoredBackup
+from .._description import Objectives
+from .._policy import Policy
+from .._records import Scope, Verification, format_time
+from .._retention import FUTURE_TOLERANCE, plan
+from .._schedule import next_slot
+from .backup import backup_due
+from .copy import wanted_copies
+from .verification import rto_met, verification_due
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,18 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""OpenPGP: seal a stream to recipients before a byte reaches a disk, and open it again.
-
-``gpg`` where the host has it, else the ``pysequoia`` wheel; each opens what the other sealed.
-"""
+"""Which OpenPGP implementation a host has: ``gpg`` where it is, else the ``pysequoia`` wheel."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
-from ._errors import InputError, MissingLibrary
-from ._runtime.base import Sink
-
-
-class Encryptor(ABC):
-    """Seals to a fixed set of recipients."""
-
-    fingerprints: Sequence[str]
-
-    @abstractmethod
-    def seal(self, sink: Sink) -> AbstractContextManager[Sink]:
-        """A sink for plaintext whose ciphertext goes to ``sink``; complete when the context ends."""
-
-
-class Decryptor(ABC):
-    """Opens what was sealed to a key this host has."""
-
-    @abstractmethod
-    def open(self, source: Iterator[bytes]) -> Iterator[bytes]:
-        """The plaintext of a sealed stream; ``Damaged`` when it was altered."""
-
-
-# The implementations import the contract above, so they are imported when one is chosen, not before.
+from .._errors import InputError, MissingLibrary
+from .base import Decryptor, Encryptor
+from .gpg import GpgDecryptor, GpgEncryptor
+from .sequoia import SequoiaDecryptor, SequoiaEncryptor
 
 
 def encryptor(recipients: Sequence[str], variable: str, *, gpg: str = "gpg") -> Encryptor:
@@ -46,28 +22,20 @@ def encryptor(recipients: Sequence[str], variable: str, *, gpg: str = "gpg") -> 
     if not recipients:
         raise InputError(f"{variable} is empty: name at least one OpenPGP public key.")
     if program := shutil.which(gpg):
-        from ._cipher_gpg import GpgEncryptor  # noqa: PLC0415
-
         return GpgEncryptor(program, recipients, variable)
     _require_sequoia()
-    from ._cipher_sequoia import SequoiaEncryptor  # noqa: PLC0415
-
     return SequoiaEncryptor(recipients, variable)
 
 
 def decryptor(key_file: str | None, *, gpg: str = "gpg") -> Decryptor:
     """Open with the secret key in ``key_file`` (without a passphrase), or with the account's gpg keyring when ``None``."""
     if program := shutil.which(gpg):
-        from ._cipher_gpg import GpgDecryptor  # noqa: PLC0415
-
         return GpgDecryptor(program, key_file)
     if key_file is None:
         raise MissingLibrary(
             "There is no gpg on this host, so no keyring to decrypt with: install gnupg, or set decryption_key to a secret key file."
         )
     _require_sequoia()
-    from ._cipher_sequoia import SequoiaDecryptor  # noqa: PLC0415
-
     return SequoiaDecryptor(key_file)
 
 

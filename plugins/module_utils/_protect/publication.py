@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
-from ._catalog import Leased, StoredBackup
-from ._errors import RunbookError, StoreError
-from ._records import LEASE, MANIFEST, Lease, Manifest, encode, utc_now
-from ._store.base import DeleteReport, Store
+from .._catalog import Leased, StoredBackup
+from .._errors import RunbookError, StoreError
+from .._records import LEASE, MANIFEST, Lease, Manifest, encode, utc_now
+from .._store.base import DeleteReport, Store
 
 LEASE_TIME = timedelta(hours=1)
 """How long a killed writer's leavings stay untouched."""

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ._catalog import ScopeListing, read_scope
-from ._cipher import Encryptor
-from ._engine.base import Engine, Facts
-from ._errors import NoSpace, StoreError
-from ._lock import scope_lock
-from ._pipeline import ArtefactWriter
-from ._publication import publishing, sweep
-from ._records import Manifest, Scope, format_time, new_id, utc_now
-from ._schedule import due_since
-from ._store.base import Store
+from .._catalog import ScopeListing, read_scope
+from .._cipher.base import Encryptor
+from .._engine.base import Engine, Facts
+from .._errors import NoSpace, StoreError
+from .._lock import scope_lock
+from .._pipeline import ArtefactWriter
+from .._records import Manifest, Scope, format_time, new_id, utc_now
+from .._schedule import due_since
+from .._store.base import Store
+from .publication import publishing, sweep
 
 SCHEDULED = "scheduled"
 COUNTS_AS_SUCCESS = ("scheduled", "manual")
