@@ -178,7 +178,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._redis.connection impo
 from ansible_collections.runbook.ops.plugins.module_utils._redis.save import BackgroundSave, State
 from ansible_collections.runbook.ops.plugins.module_utils._result import Action, result_of
 
-ARGUMENTS: dict[str, Any] = {
+ARGUMENT_SPEC: dict[str, Any] = {
     "login_host": {"type": "str", "default": "localhost"},
     "login_port": {"type": "int", "default": 6379},
     "login_user": {"type": "str"},
@@ -239,7 +239,7 @@ def _path(server: Redis) -> str | None:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_by={"client_key_file": ("client_cert_file",)}
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_by={"client_key_file": ("client_cert_file",)}
     )
     try:
         result = run(module)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def test_there_is_something_to_type() -> None:
 def test_a_command_works(demo: Demo, command: str, tmp_path: Path) -> None:
     """In the order of the pages: the first takes the backups that others need."""
     typed = command.replace("/tmp/", f"{tmp_path}/")
-    result = ended("bash", "-euc", typed, **demo.environment)
+    result = ended(*shlex.split(typed), **demo.environment)
     assert result.returncode == 0, f"{typed}\n{result.stdout[-3000:]}\n{result.stderr}"
     if typed != command:
         assert list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets as randomness
 import shutil
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from command_line import ROOT, ended, said
 from support.playbook import Demo, write_inventory
 from support.secrets_scanner import Leak, Secrets, Watch
 
-PLAYBOOKS = ("backup", "list_backups", "prune_backups", "verify_backups")
+ROLES = ("backup", "backup_list", "backup_prune", "backup_verify")
 ARTEFACTS = ("data.*", "globals.*")
 """Hold the data itself, plain where a database has no recipients."""
 
@@ -71,7 +71,7 @@ class Scene:
                 "ansible-playbook", "-i", str(ROOT / "inventories/demo"), "-i", str(self.inventory), str(playbook),
                 "--vault-password-file", str(self.vault_password), "--diff", *arguments,
                 seconds=300, TMPDIR=str(temporary["tmp"]), ANSIBLE_LOCAL_TEMP=str(temporary["controller"]),
-                ANSIBLE_REMOTE_TMP=str(temporary["host"]), ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile",
+                ANSIBLE_REMOTE_TMP=str(temporary["host"]), ANSIBLE_INJECT_INVOCATION="true", ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile",
                 ANSIBLE_CACHE_PLUGIN_CONNECTION=str(here / "facts"), **self.demo.environment, **environment,
             )  # fmt: skip
         assert result.returncode == 0, result.stdout[-3000:]
@@ -164,13 +164,13 @@ def scene(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
         server.acl_deluser("keeper")
 
 
-def everything(scene: Scene) -> Path:
-    """All the playbooks, one after the other, with facts gathered so that there is a fact cache."""
+def one_after_the_other(scene: Scene, playbooks: Sequence[str]) -> Path:
+    """A playbook of ours after the other, with facts gathered so that there is a fact cache."""
     plays: list[dict[str, Any]] = [
         {"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.setup": {"gather_subset": ["min"]}}]}
     ]
-    plays += [{"ansible.builtin.import_playbook": f"runbook.ops.{name}"} for name in PLAYBOOKS]
-    path = scene.place / "everything.yml"
+    plays += [{"ansible.builtin.import_playbook": f"runbook.ops.{name}"} for name in playbooks]
+    path = scene.place / "one after the other.yml"
     path.write_text(yaml.safe_dump(plays))
     return path
 
@@ -182,17 +182,21 @@ ARGUMENTS = (
 """Have every playbook do all it can: take, copy, delete and restore."""
 
 
-@pytest.mark.parametrize("callback", ["ansible.builtin.default", "ansible.posix.json"])
-def test_no_secret_is_seen_anywhere(scene: Scene, callback: str) -> None:
-    reports = [
-        f"-e{role}_report_file={scene.place}/{role}.json"
-        for role in ("backup", "backup_list", "backup_prune", "backup_verify")
-    ]
-    seen = scene.observe(everything(scene), "-vvvv", *ARGUMENTS, *reports, ANSIBLE_STDOUT_CALLBACK=callback)
-    assert seen.leaks.keys() > {"output", "arguments", "facts"} and seen.found() == {}, seen.leaks
+@pytest.mark.parametrize(
+    ("callback", "playbooks"),
+    [
+        ("ansible.builtin.default", ("backup", "list_backups", "prune_backups", "verify_backups")),
+        ("ansible.posix.json", ("backup", "prune_backups")),  # whose second backup gives the prune something to delete
+    ],
+)
+def test_no_secret_is_seen_anywhere(scene: Scene, callback: str, playbooks: Sequence[str]) -> None:
+    reports = [f"-e{role}_report_file={scene.place}/{role}.json" for role in ROLES]
+    playbook = one_after_the_other(scene, playbooks)
+    seen = scene.observe(playbook, "-vvvv", *ARGUMENTS, *reports, ANSIBLE_STDOUT_CALLBACK=callback)
+    assert seen.found() == {}, seen.leaks
     # What was looked at was there to be seen.
-    assert {"pg_dump", "pg_restore"} <= seen.programs
-    assert "module_args" in seen.output and len(list(scene.place.glob("*.json"))) == len(reports)
+    assert {"pg_dump", *(["pg_restore"] if "verify_backups" in playbooks else [])} <= seen.programs
+    assert "module_args" in seen.output and len(list(scene.place.glob("*.json"))) == len(ROLES)
     assert "COPY public.messages" in scene.logs["postgres's log"].read_text()
     assert "Background saving" in scene.logs["redis's log"].read_text()
 

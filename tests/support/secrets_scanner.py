@@ -94,7 +94,7 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(0.002):
+        while not self._over.wait(0.01):
             self._processes()
             for place in self._places:
                 self._under(place)
