@@ -15,7 +15,7 @@ from typing import Any
 
 from ._cipher.base import Decryptor, Encryptor
 from ._engine.base import ArtefactReader
-from ._errors import Damaged, InputError
+from ._errors import Damaged, InputError, NotFound
 from ._records import Artefact, Manifest
 from ._require import require
 from ._runtime.base import CHUNK, Sink
@@ -128,9 +128,12 @@ class StoredArtefacts(ArtefactReader):
         """The bytes as they lie in the store; ``Damaged`` at the end when they are not the manifest's."""
         artefact = self._artefacts[name]
         seen = Counted(lambda data: None)
-        for data in self._store.read(f"{self.manifest.path}/{name}"):
-            seen(data)
-            yield data
+        try:
+            for data in self._store.read(f"{self.manifest.path}/{name}"):
+                seen(data)
+                yield data
+        except NotFound:
+            raise Damaged(f"{name} is not in {self._store.label} although its manifest names it.") from None
         if seen.size != artefact.size:
             raise Damaged(
                 f"{name} in {self._store.label} has {seen.size} bytes, its manifest says {artefact.size}: "

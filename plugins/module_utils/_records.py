@@ -71,6 +71,13 @@ def is_id(text: str) -> bool:
     return True
 
 
+def check_id(variable: str, value: str) -> str:
+    """A backup's id, or ``InputError``."""
+    if is_id(value):
+        return value
+    raise InputError(f"{variable} is {value!r}, which is no backup id: take one that list_backups.yml shows.")
+
+
 def check_name(variable: str, value: object) -> str:
     """A system, database or artefact name that is safe as one path segment, or ``InputError``."""
     if isinstance(value, str) and _NAME.match(value) and value not in (".", ".."):

@@ -67,6 +67,11 @@ class Transition:
     target: str
     early_deletion_days: int = 0
 
+    @property
+    def reason(self) -> str:
+        early = f", billed {self.early_deletion_days} days longer than it stays" if self.early_deletion_days else ""
+        return f"{self.source} to {self.target}{early}"
+
     def to_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = {"id": self.backup.id, "from": self.source, "to": self.target}
         if self.early_deletion_days:

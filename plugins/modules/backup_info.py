@@ -92,7 +92,7 @@ now:
   type: str
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -109,7 +109,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     scope_of,
     stores_of,
 )
-from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError, StoreError
+from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, RunbookError, StoreError
 from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy
 from ansible_collections.runbook.ops.plugins.module_utils._protect.status import DatabaseStatus, Schedules, Shelf
 from ansible_collections.runbook.ops.plugins.module_utils._records import Scope, format_time, utc_now
@@ -150,9 +150,14 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
         variable = f"databases[{number}]"
         engine_of(variable, database, runtime)
         encryptor_of(variable, database)
+        scope = scope_of(variable, params["system"], database)
+        if any(scope == other for other, *_rest in described):
+            raise InputError(
+                f"{variable} is a second {scope.engine}/{scope.database}: give each database its own name."
+            )
         described.append(
             (
-                scope_of(variable, params["system"], database),
+                scope,
                 [policy_of(params, store, database) for store in params["stores"]],
                 schedules_of(variable, params["schedules"] or {}, database),
                 objectives_of(variable, database),
@@ -192,13 +197,12 @@ def stores_away(statuses: list[DatabaseStatus]) -> list[dict[str, Any]]:
     return [{"index": index, "store": store, "reason": reason} for (index, store), reason in sorted(reasons.items())]
 
 
-def due(statuses: list[DatabaseStatus], judge: Callable[[DatabaseStatus], str | None]) -> list[dict[str, Any]]:
+def due(databases: list[dict[str, Any]], job: str) -> list[dict[str, Any]]:
     """The databases that a job is due for."""
-    reasons = [(index, status.scope, judge(status)) for index, status in enumerate(statuses)]
     return [
-        {"index": index, "object": f"{scope.engine}/{scope.database}", "reason": reason}
-        for index, scope, reason in reasons
-        if reason
+        {"index": index, "object": f"{database['engine']}/{database['database']}", "reason": database["due"][job]}
+        for index, database in enumerate(databases)
+        if database["due"][job]
     ]
 
 
@@ -209,14 +213,15 @@ def main() -> None:
         statuses = list(look(stores, described, module.params["cache_dir"], remember=not module.check_mode))
     except RunbookError as error:
         module.fail_json(msg=str(error))
+    databases = [status.summary() for status in statuses]
     module.exit_json(
         changed=False,
         due={
-            "backups": due(statuses, DatabaseStatus.due_backup),
-            "copies": due(statuses, DatabaseStatus.due_copy),
-            "verifications": due(statuses, DatabaseStatus.due_verification),
+            "backups": due(databases, "backup"),
+            "copies": due(databases, "copy"),
+            "verifications": due(databases, "verification"),
         },
-        databases=[status.summary() for status in statuses],
+        databases=databases,
         backups=[row for status in statuses for row in status.rows(module.params["newest"])],
         away=stores_away(statuses),
         now=format_time(utc_now()),

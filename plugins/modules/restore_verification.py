@@ -96,7 +96,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import VerificationJob, rto_met
-from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
+from ansible_collections.runbook.ops.plugins.module_utils._records import check_id, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._result import result_of
 
 ARGUMENT_SPEC = {
@@ -121,7 +121,7 @@ def build(params: dict[str, Any]) -> VerificationJob:
         scope=scope_of("database", params["system"], database),
         engine=engine_of("database", database, runtime_of(params["runtime"])),
         stores=stores_of(params["stores"]),
-        wanted=params["id"],
+        wanted=params["id"] and check_id("id", params["id"]),
         schedule=schedule_of("schedule", params["schedule"]),
         work_dir=params["work_dir"],
         cache_dir=params["cache_dir"],
@@ -147,6 +147,8 @@ def main() -> None:
     )
     if verdict and not verdict.passed:
         module.fail_json(msg=f"Backup {verdict.id} of {job.scope} failed its verification: {verdict.reason}", **result)
+    if outcome and outcome.errors:
+        module.fail_json(msg=" ".join(outcome.errors), **result)
     module.exit_json(**result)
 
 

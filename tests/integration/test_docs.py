@@ -40,8 +40,6 @@ def written_commands() -> Iterator[str]:
         if page.name not in ELSEWHERE:
             yield from (line for block in blocks(page, "bash") for line in block.splitlines() if line)
             yield from re.findall(r"`(ansible-(?:playbook|doc) [^`]+)`", page.read_text())
-    told = (ROOT / "playbooks/templates/demo.txt.j2").read_text().splitlines()
-    yield from (line.strip() for line in told if line.strip().startswith("ansible-"))
 
 
 COMMANDS = list(dict.fromkeys(written_commands()))
@@ -50,7 +48,7 @@ TYPED = [command for command in COMMANDS if command not in MADE]
 
 
 def test_there_is_something_to_type() -> None:
-    assert len(MADE) >= 2 and sum("ansible-playbook" in command for command in TYPED) >= 10
+    assert len(MADE) >= 2 and sum("ansible-playbook" in command for command in TYPED) >= 8
 
 
 @pytest.mark.parametrize("command", TYPED)

@@ -63,6 +63,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "system_name": ({"runbook_system": "../erni"}, "system is '../erni', which cannot name a directory in a store"),
     "database_slash": ({"runbook_databases": [{**DATABASE, "name": "a/b"}]}, "databases[0].name is 'a/b', which cannot"),
     "database_newline": ({"runbook_databases": [{**DATABASE, "name": "a\n"}]}, "databases[0].name is 'a\\n', which cannot"),
+    "twice": ({"runbook_databases": [DATABASE, DATABASE]}, "databases[1] is a second sqlite/app: give each database its own name"),
     "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "value of engine must be one of: postgresql, redis"),
     "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "databases.pasword. Supported parameters include"),
     "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "databases[0].recipients is empty"),
@@ -105,60 +106,59 @@ def test_every_role_looks_before_it_leaps() -> None:
 
 @pytest.fixture(scope="module")
 def broken(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Run]]:
-    """Systems with a fault each, beside a database that nothing is wrong with."""
+    """Systems whose databases or stores have faults, beside a database that nothing is wrong with."""
     place = tmp_path_factory.mktemp("faults")
     postgres, redis = demo.postgresql("erni_agents"), demo.state["redis"]
-    cache = {"engine": "redis", "name": "cache", "host": redis["host"], "port": redis["port"]}
-
-    def beside(database: dict[str, Any], name: str) -> dict[str, Any]:
-        good = described(place, name)
-        return {**good, "runbook_databases": [database, *good["runbook_databases"]]}
-
-    def copied_to(store: dict[str, Any], name: str) -> dict[str, Any]:
-        good = described(place, name)
-        return {**good, "runbook_stores": [*good["runbook_stores"], {**demo.store("s3"), **store}]}
-
+    cache = {"engine": "redis", "name": "cache", "host": redis["host"], "port": redis["port"], "password": "wrong-one"}
+    databases = [
+        {**postgres, "password": "wrong-one"},
+        {**postgres, "port": closed_port(), "name": "far"},
+        {**postgres, "name": "nowhere"},
+        cache,
+        {**cache, "port": closed_port(), "name": "gone"},
+        {**DATABASE, "path": str(place / "missing.db")},
+    ]
+    good = described(place, "databases")
+    hosts = {"databases": {**good, "runbook_databases": [*databases, *good["runbook_databases"]]}}
     with S3Proxy(demo.state["s3"]["endpoint_url"]) as proxy:
         proxy.inject("*", Answer(403, "AccessDenied", "Access Denied"))
-        hosts = {
-            "wrong_password": beside({**postgres, "password": "wrong-one"}, "wrong_password"),
-            "no_server": beside({**postgres, "port": closed_port()}, "no_server"),
-            "no_database": beside({**postgres, "name": "nowhere"}, "no_database"),
-            "wrong_redis_password": beside({**cache, "password": "wrong-one"}, "wrong_redis_password"),
-            "no_redis": beside({**cache, "port": closed_port()}, "no_redis"),
-            "no_file": beside({**DATABASE, "path": str(place / "missing.db")}, "no_file"),
-            "no_bucket": copied_to({"bucket": "nobodys-bucket"}, "no_bucket"),
-            "denied": copied_to({"endpoint_url": proxy.endpoint_url}, "denied"),
-            "no_s3": copied_to({"endpoint_url": f"http://127.0.0.1:{closed_port()}"}, "no_s3"),
-        }
+        for name, wrong in {
+            "no_bucket": {"bucket": "nobodys-bucket"},
+            "denied": {"endpoint_url": proxy.endpoint_url},
+            "no_s3": {"endpoint_url": f"http://127.0.0.1:{closed_port()}"},
+        }.items():
+            good = described(place, name)
+            hosts[name] = {**good, "runbook_stores": [*good["runbook_stores"], {**demo.store("s3"), **wrong}]}
         yield place, play("backup.yml", inventory=write_inventory(place / "inventory", hosts))
 
 
-FAULTS: dict[str, tuple[str, str]] = {
-    "wrong_password": ("postgresql/erni_agents", "refuses the password of user 'erni_user' for database 'erni_agents'"),
-    "no_server": ("postgresql/erni_agents", "check host, port and that the server runs"),
-    "no_database": ("postgresql/nowhere", "has no database 'nowhere'"),
-    "wrong_redis_password": ("redis/cache", "refused the password of the default user: correct the password"),
-    "no_redis": ("redis/cache", "see whether it runs, and correct host and port"),
-    "no_file": ("sqlite/app", "missing.db"),
-    "no_bucket": ("s3:nobodys-bucket", "there is no bucket nobodys-bucket"),
-    "denied": ("s3:erni-agents-backups", "reaching the bucket was denied"),
-    "no_s3": ("s3:erni-agents-backups", "check the address, the network and the store"),
+FAULTS: dict[str, dict[str, str]] = {
+    "databases": {
+        "postgresql/erni_agents": "refuses the password of user 'erni_user' for database 'erni_agents'",
+        "postgresql/far": "check host, port and that the server runs",
+        "postgresql/nowhere": "has no database 'nowhere'",
+        "redis/cache": "refused the password of the default user: correct the password",
+        "redis/gone": "see whether it runs, and correct host and port",
+        "sqlite/app": "missing.db",
+    },
+    "no_bucket": {"s3:nobodys-bucket": "there is no bucket nobodys-bucket"},
+    "denied": {"s3:erni-agents-backups": "reaching the bucket was denied"},
+    "no_s3": {"s3:erni-agents-backups": "check the address, the network and the store"},
 }
-"""What failed, as the run's last sentence names it, and words of the sentence that says why."""
+"""What fails in each system, as the run names it, and words of the sentence that says why."""
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_spoils_nothing_else(broken: tuple[Path, Run], fault: str) -> None:
+@pytest.mark.parametrize("system", FAULTS)
+def test_a_fault_spoils_nothing_else(broken: tuple[Path, Run], system: str) -> None:
     place, run = broken
-    name, words = FAULTS[fault]
-    said = [sentence for sentence in run.summary(fault).splitlines() if "FAILED" in sentence]
-    assert len(said) == 1 and words in said[0] and said[0].endswith(".")
-    assert run.failures(fault)[-1] == f"Failed: {name}; the summary above says why."
+    said = [line.split("FAILED ")[1] for line in run.summary(system).splitlines() if "FAILED " in line]
+    assert len(said) == len(FAULTS[system]), run.summary(system)
+    for sentence, (name, words) in zip(said, FAULTS[system].items(), strict=True):
+        assert sentence.startswith(f"{name}: ") and words in sentence and sentence.endswith(".")
+    assert run.failures(system)[-1] == f"Failed: {', '.join(FAULTS[system])}; the summary above says why."
     assert run.returncode != 0
 
-    actions = [line.split(": ", 2)[2] for line in run.actions(fault)]
-    store = f"local:{place}/{fault}.store"
-    assert actions == [f"backup {fault}/files/settings -> {store}: there is no good backup yet"]
-    assert len(list((place / f"{fault}.store").glob(f"{fault}/files/settings/*/manifest.json"))) == 1
-    assert 'database="settings"' in (place / f"{fault}.prom").read_text()
+    actions = [line.split(": ", 2)[2] for line in run.actions(system)]
+    assert actions == [f"backup {system}/files/settings -> local:{place}/{system}.store: there is no good backup yet"]
+    assert len(list((place / f"{system}.store").glob(f"{system}/files/settings/*/manifest.json"))) == 1
+    assert 'database="settings"' in (place / f"{system}.prom").read_text()

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.runbook.ops.plugins.module_utils._durations import human_duration
 from ansible_collections.runbook.ops.plugins.module_utils._protect.report import (
     backup_table,
@@ -23,7 +26,7 @@ STORE = {"store": "local:/backups", "away": None, "unreadable": [], "future": []
 DATABASE: dict[str, Any] = {
     "engine": "postgresql", "database": "erni_agents", "newest": NEWEST, "age_seconds": 3700, "rpo_met": True,
     "rpo_seconds": 86400, "last_verified_at": "2026-03-01T03:10:00Z", "verification": PASSED, "rto_met": True,
-    "next_backup": "2026-03-02T02:00:00Z", "stores": [STORE],
+    "next_backup": "2026-03-02T02:00:00Z", "stores": [STORE], "due": {"backup": None, "copy": None, "verification": None},
 }  # fmt: skip
 
 
@@ -47,6 +50,10 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
             "LAST VERIFICATION FAILED (bytes changed)",
         ),
         ({"newest": None}, "NO GOOD BACKUP"),
+        (
+            {"due": {"backup": "the slot has none", "copy": None, "verification": None}},
+            "BACKUP DUE (the slot has none)",
+        ),
         ({"stores": [{**STORE, "unreadable": ["x is not JSON."]}]}, "local:/backups HAS x is not JSON."),
         ({"stores": [{**STORE, "future": ["2030"]}]}, "2030 dated in the future"),
         (
@@ -107,3 +114,11 @@ def test_sizes(size: int, text: str) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert human_duration(seconds) == text
+
+
+def test_the_alert_rules_name_gauges_that_are_written() -> None:
+    rules = Path(__file__).parents[2] / "roles" / "backup" / "files" / "backup.rules.yml"
+    alerts = [rule for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"]]
+    named = {name for rule in alerts for name in re.findall(r"runbook_\w+", rule["expr"])}
+    written = set(re.findall(r"^(runbook_\w+)\{", metrics([DATABASE], "erni"), flags=re.M))
+    assert "BackupFailed" in [rule["alert"] for rule in alerts] and named and named <= written

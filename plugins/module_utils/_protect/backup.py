@@ -71,10 +71,12 @@ class BackupJob:
         return facts
 
     def _require_space(self, facts: Facts, listing: ScopeListing) -> None:
-        """Twice the newest backup, or the whole estimate where there is none: compression is not known beforehand."""
+        """The estimate as the newest good backup compressed, and a quarter more; the whole estimate where there is none."""
         free = self.store.free_space()
-        newest = next(iter(listing.backups), None)
-        needed = min(facts.estimated_bytes, 2 * newest.size) if newest else facts.estimated_bytes
+        newest = next(iter(listing.good(utc_now())), None)
+        raw = sum(artefact.raw_size for artefact in newest.manifest.artefacts) if newest else 0
+        ratio = min(1.0, 1.25 * newest.size / raw) if newest and raw else 1.0
+        needed = int(facts.estimated_bytes * ratio)
         if free is not None and free < needed:
             raise NoSpace(
                 f"{self.store.label} has {free >> 20} MiB free, a backup of {self.scope} may need {-(-needed >> 20)} MiB: "

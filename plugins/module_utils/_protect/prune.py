@@ -62,8 +62,7 @@ class PrunedScope:
         done = [Action("delete", f"{b.manifest.path} in {self.store.label}", reasons[b.id]) for b in self.doomed()]
         path = self.listing.scope.path
         done += [
-            Action("transition", f"{path}/{move.backup.id} in {self.store.label}", f"{move.source} to {move.target}")
-            for move in self.moves()
+            Action("transition", f"{path}/{move.backup.id} in {self.store.label}", move.reason) for move in self.moves()
         ]
         done += [
             Action("sweep", f"{path}/{leased.id} in {self.store.label}", "left by a run that was killed")

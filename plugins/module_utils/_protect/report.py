@@ -34,6 +34,7 @@ def database_line(database: Row) -> str:
     """One database in a line: how old its newest good backup is, whether it was proved, what is next."""
     newest, name = database["newest"], f"{database['engine']}/{database['database']}"
     problems = [_problem(s) for s in database["stores"] if s["unreadable"] or s["future"] or s["away"]]
+    problems += [f"{job.upper()} DUE ({reason})" for job, reason in database["due"].items() if reason]
     running = [_running(lease, store["store"]) for store in database["stores"] for lease in store["in_progress"]]
     if newest is None:
         none = "NO STORE CAN BE REACHED" if all(s["away"] for s in database["stores"]) else "NO GOOD BACKUP"

@@ -100,6 +100,11 @@ class DatabaseStatus:
             "last_verified_at": max((format_time(v.verified_at) for v in passed), default=None),
             "verification": verification and verification.to_dict(),
             "rto_met": verification and rto_met(verification, self.objectives.rto),
+            "due": {
+                "backup": self.due_backup(),
+                "copy": self.due_copy(),
+                "verification": self.due_verification(),
+            },
             "next_backup": self._next(self.schedules.backup),
             "next_verification": self._next(self.schedules.verify),
             "stores": [self._shelf(shelf) for shelf in self.shelves],

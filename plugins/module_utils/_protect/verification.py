@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .._catalog import ScopeListing, StoredBackup, read_scope
 from .._cipher.base import Decryptor
 from .._engine.base import Engine
-from .._errors import Damaged, InputError, Refused
+from .._errors import Damaged, InputError, StoreError
 from .._lock import scope_lock
 from .._pipeline import StoredArtefacts
 from .._records import VERIFICATION, CheckResult, Manifest, Scope, Verification, encode, format_time, utc_now
@@ -36,7 +36,8 @@ class Outcome:
     """The verdict, and what became of it in each store (label -> recorded verdict or why none was recorded)."""
 
     verification: Verification
-    recorded: Mapping[str, str]
+    recorded: dict[str, str]
+    errors: list[str]
 
 
 def verification_due(listings: Sequence[ScopeListing], schedule: str, now: datetime) -> str | None:
@@ -107,13 +108,20 @@ class VerificationJob:
                 if verdict.passed or verdict.checks:
                     break  # a failed check speaks of the backup itself, not of this copy's bytes
             decisive = verdict
-            recorded = {
-                store.label: self._record(store, backup, verdicts.get(store.label), decisive)
-                for store, listing in self.copies
-                for backup in listing.backups
-                if backup.id == target.manifest.id
-            }
-            return Outcome(decisive, recorded)
+            outcome = Outcome(decisive, {}, [])
+            for store, listing in self.copies:
+                for backup in listing.backups:
+                    if backup.id == target.manifest.id:
+                        self._note(outcome, store, backup, verdicts.get(store.label))
+            return outcome
+
+    def _note(self, outcome: Outcome, store: Store, backup: StoredBackup, own: Verification | None) -> None:
+        """Record in one store; a store that cannot be read or written keeps nobody else from the verdict."""
+        try:
+            outcome.recorded[store.label] = self._record(store, backup, own, outcome.verification)
+        except StoreError as error:
+            outcome.recorded[store.label] = f"not recorded: {error}"
+            outcome.errors.append(f"The verdict was not recorded in {store.label}: {error}")
 
     def _verify(self, store: Store, manifest: Manifest) -> Verification:
         reader = StoredArtefacts(store, manifest, self.decryptor)
@@ -149,8 +157,6 @@ class VerificationJob:
             except Damaged as error:
                 own = replace(decisive, passed=False, method="checksum", restored_from=store.label,
                               restore_seconds=None, checks=(), reason=str(error))  # fmt: skip
-            except Refused as error:
-                return f"not recorded: {error}"
         store.put(f"{backup.manifest.path}/{VERIFICATION}", encode(own.to_dict()))
         return "passed" if own.passed else "failed"
 
