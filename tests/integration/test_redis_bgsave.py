@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from integration.redis_servers import MAJORS, PASSWORD, Running, binary_of, running, until
+from support.fault_report import Fault
 
 from lab.embedded.servers import RedisServer
 
@@ -196,7 +197,7 @@ def unwritable(server: Running, blocked: bool) -> None:
         server.directory.chmod(0o755 if blocked else 0o700)
 
 
-def test_a_directory_it_may_not_write_is_a_failure_every_time_and_heals(server: Running) -> None:
+def test_a_directory_it_may_not_write_is_a_failure_every_time_and_heals(server: Running, fault: Fault) -> None:
     for _attempt in range(2):
         unwritable(server, True)
         with pytest.raises(EngineError, match=r"failed: the server's log has the reason") as caught:
@@ -204,6 +205,7 @@ def test_a_directory_it_may_not_write_is_a_failure_every_time_and_heals(server: 
         assert str(server.rdb) in str(caught.value)
     unwritable(server, False)
     save(server.login)
+    fault("a Redis save that fails: directory not writable", caught.value, "no save believed; the next one works")
 
 
 def test_a_failure_within_the_second_of_a_success_is_a_failure(server: Running) -> None:
@@ -215,7 +217,7 @@ def test_a_failure_within_the_second_of_a_success_is_a_failure(server: Running) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root can mount a small file system to fill")
-def test_a_full_disk_is_a_failure_and_heals(binary: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_failure_and_heals(binary: str, tmp_path: Path, fault: Fault) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False).returncode != 0:
@@ -223,10 +225,11 @@ def test_a_full_disk_is_a_failure_and_heals(binary: str, tmp_path: Path) -> None
     try:
         with running(binary, small) as server:
             server.client().set("big", os.urandom(1 << 20))
-            with pytest.raises(EngineError, match="full disk"):
+            with pytest.raises(EngineError, match="full disk") as caught:
                 save(server.login)
             server.client().delete("big")
             save(server.login)
+            fault("a Redis save that fails: full disk", caught.value, "no save believed; the next one works")
     finally:
         subprocess.run(["umount", str(small)], check=True)
 

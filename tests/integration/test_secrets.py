@@ -72,7 +72,8 @@ class Scene:
                 "--vault-password-file", str(self.vault_password), "--diff", *arguments,
                 seconds=300, TMPDIR=str(temporary["tmp"]), ANSIBLE_LOCAL_TEMP=str(temporary["controller"]),
                 ANSIBLE_REMOTE_TMP=str(temporary["host"]), ANSIBLE_INJECT_INVOCATION="true",
-                ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile", ANSIBLE_CACHE_PLUGIN_CONNECTION=str(here / "facts"), **self.demo.environment, **environment,
+                ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile", ANSIBLE_CACHE_PLUGIN_CONNECTION=str(here / "facts"),
+                **self.demo.environment, **environment,
             )  # fmt: skip
         assert result.returncode == 0, result.stdout[-3000:]
         assert watch.rounds > 10

@@ -117,13 +117,13 @@ def store(tmp_path: Path) -> Store:
 KEPT, DELETED = {0.5, 1, 2, 3}, {4, 5, 6, 50}
 
 
-def module(name: str, store: Store, *flags: str, **arguments: Any) -> dict[str, Any]:
+def module(name: str, store: Store, *flags: str, fails: bool = False, **arguments: Any) -> dict[str, Any]:
     """What a module of ours returned, run by Ansible."""
     given = {"system": "lab", "stores": [{"type": "local", "path": str(store.root)}], **arguments}
     rules = {"policy": {"last": {"count": 2}}, "max_delete": "100%", "cache_dir": str(store.root.parent / "cache")}
     argv = ["ansible", "localhost", "-m", f"runbook.ops.{name}", "-a", json.dumps({**rules, **given}), *flags]
     result = ended(*argv, cwd=ROOT, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
-    assert result.returncode == 0, result.stdout
+    assert result.returncode == (2 if fails else 0), result.stdout
     returned: dict[str, Any] = json.loads(result.stdout[result.stdout.index("=> {") + 3 :])
     return returned
 
@@ -180,3 +180,18 @@ def test_it_is_pruned(store: Store) -> None:
 
     again = module("backup_retention", store)
     assert (again["changed"], again["actions"], again["freed_bytes"]) == (False, [], 0)
+
+
+def test_more_than_max_delete_is_planned_and_refused(store: Store) -> None:
+    before = store.tree()
+    predicted = module("backup_retention", store, "--check", fails=True, max_delete="3")
+    assert store.tree() == before
+    (said,) = predicted["errors"]
+    assert predicted["msg"] == said
+    assert "4 of 8 backups would be deleted, max_delete allows 3: read the plan" in said
+    plan = next(plan for plan in predicted["plan"] if plan["refused"])
+    assert [gone["id"] for gone in plan["delete"]] == [id_of(days) for days in sorted(DELETED)]
+    assert [kept["id"] for kept in plan["keep"]] == [id_of(days) for days in sorted(KEPT)]
+    assert (predicted["changed"], predicted["actions"], predicted["freed_bytes"]) == (False, [], 0)
+    refused = module("backup_retention", store, fails=True, max_delete="3")
+    assert (refused["plan"], refused["msg"], store.tree()) == (predicted["plan"], said, before)

@@ -35,6 +35,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._store._s3_bucket impo
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
+from support import fault_report
 from support.s3_proxy import Answer, Cut, Drip, Fault, Flip, Header, LostAnswer, Reply, S3Proxy, Silence
 
 from lab.embedded.servers import S3Server
@@ -108,10 +109,10 @@ def locked(s3: S3Server) -> Iterator[Bench]:
 
 
 @contextmanager
-def refused(kind: type[RunbookError], match: str) -> Iterator[None]:
+def refused(kind: type[RunbookError], match: str) -> Iterator[pytest.ExceptionInfo[RunbookError]]:
     """The error is of this kind, says this, is one line, and holds no secret."""
     with pytest.raises(kind, match=match) as caught:
-        yield
+        yield caught
     said = str(caught.value)
     assert CANARY not in said + repr(caught.value)
     assert "\n" not in said
@@ -139,8 +140,12 @@ def nobody_listens() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
+def name_of(harm: object) -> str:
+    return str(getattr(harm, "code", type(harm).__name__)) if isinstance(harm, Fault) else ""
+
+
 @pytest.mark.parametrize(
-    ("fault", "kind", "match"),
+    ("harm", "kind", "match"),
     [
         (Answer(403, "AccessDenied", "Access Denied"), Refused, "s3:ListBucket on the bucket"),
         (Answer(403, "InvalidAccessKeyId"), Refused, "correct access_key"),
@@ -156,12 +161,18 @@ def nobody_listens() -> str:
         (Silence(), StoreError, "2 tries.*did not answer in time"),
         (Cut(), StoreError, "2 tries.*cut the connection"),
     ],
-    ids=lambda value: getattr(value, "code", type(value).__name__) if isinstance(value, Fault) else "",
+    ids=name_of,
 )
-def test_what_a_listing_says(bench: Bench, fault: Fault, kind: type[RunbookError], match: str) -> None:
-    bench.proxy.inject("*", fault)
-    with refused(kind, match):
+def test_what_a_listing_says(
+    bench: Bench, harm: Fault, kind: type[RunbookError], match: str, fault: fault_report.Fault
+) -> None:
+    bench.behind.put("id/manifest.json", b"good")
+    bench.proxy.inject("*", harm)
+    with refused(kind, match) as caught:
         list(bench.store(patience=HASTY).entries(""))
+    bench.proxy.heal()
+    assert [entry.key for entry in bench.store().entries("")] == ["id/manifest.json"]
+    fault(f"S3 listing: {name_of(harm)}", caught.value, "never taken for an empty store; the next run lists it")
 
 
 @pytest.mark.parametrize(
@@ -225,22 +236,25 @@ OPERATIONS = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(
-    ("fault", "kind"),
-    [(Answer(403, "AccessDenied"), Refused), (Answer(500, "InternalError"), StoreError), (Cut(after=100), StoreError),
-     (Silence(), StoreError)],
-    ids=["403", "500", "cut", "silence"],
+    ("broken", "harm", "kind"),
+    [
+        ("403", Answer(403, "AccessDenied"), Refused), ("500", Answer(500, "InternalError"), StoreError),
+        ("cut", Cut(after=100), StoreError), ("silence", Silence(), StoreError),
+    ],
 )  # fmt: skip
 def test_a_large_object_that_cannot_be_written(
-    bench: Bench, large: bytes, operation: str, fault: Fault, kind: type[RunbookError]
-) -> None:
+    bench: Bench, large: bytes, operation: str, broken: str, harm: Fault, kind: type[RunbookError],
+    fault: fault_report.Fault,
+) -> None:  # fmt: skip
     bench.behind.put("id/manifest.json", b"good")
-    bench.proxy.inject(operation, fault, skip=1 if operation == "UploadPart" else 0)
-    with refused(kind, "s3:f.*id/data"):
-        write(bench.store(patience=HASTY if isinstance(fault, Silence) else IMPATIENT), "id/data", large)
+    bench.proxy.inject(operation, harm, skip=1 if operation == "UploadPart" else 0)
+    with refused(kind, "s3:f.*id/data") as caught:
+        write(bench.store(patience=HASTY if isinstance(harm, Silence) else IMPATIENT), "id/data", large)
     assert (bench.keys(), bench.unfinished()) == (["id/manifest.json"], [])
     bench.proxy.heal()
     write(bench.store(), "id/data", large)
     assert b"".join(bench.behind.read("id/data")) == large
+    fault(f"S3 writing: {broken} at {operation}", caught.value, "nothing of it left, others kept; the next run works")
 
 
 @pytest.mark.parametrize(
@@ -369,14 +383,15 @@ def test_what_is_not_confirmed_is_taken_back(
     assert (bench.keys(), bench.unfinished()) == ([], [])
 
 
-def test_a_part_that_crawls_is_given_up(bench: Bench, large: bytes) -> None:
+def test_a_part_that_crawls_is_given_up(bench: Bench, large: bytes, fault: fault_report.Fault) -> None:
     bench.proxy.inject("UploadPart", Drip())
     store = bench.store(patience=Patience(attempts=2, connect=1, read=1, stall=1))
     begun = time.monotonic()
-    with refused(StoreError, "did not get through.*in 1 s"):
+    with refused(StoreError, "did not get through.*in 1 s") as caught:
         write(store, "id/data", large)
     assert time.monotonic() - begun < 15
     assert bench.keys() == []
+    fault("S3 writing: a part that crawls", caught.value, "nothing published; given up in time")
 
 
 def test_a_dump_ends_as_soon_as_a_part_cannot_be_sent(bench: Bench) -> None:

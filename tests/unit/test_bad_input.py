@@ -22,6 +22,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
 from ansible_collections.runbook.ops.plugins.module_utils._durations import check_window, parse_duration
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError
 from ansible_collections.runbook.ops.plugins.module_utils._policy import parse_max_delete, parse_policy, parse_rules
+from ansible_collections.runbook.ops.plugins.modules import restore_verification
+from support.fault_report import Fault
 
 POLICY: dict[str, Any] = {"keep_last_good": 1, "keep_labelled": "30d", "max_delete": "50%"}
 
@@ -36,6 +38,15 @@ def checks(engine: str, *declared: dict) -> Callable[[], object]:
 
 def name(value: str) -> Callable[[], object]:
     return lambda: scope_of("database", "erni", {"engine": "postgresql", "name": value})
+
+
+def backup_id(value: str) -> Callable[[], object]:
+    params = {
+        "system": "erni", "runtime": {"type": "local"}, "stores": [{"type": "local", "path": "/backups"}],
+        "database": {"engine": "sqlite", "name": "shop", "path": "/shop.db"}, "id": value, "schedule": None,
+        "work_dir": "/tmp", "cache_dir": "/tmp", "decryption_key": None,
+    }  # fmt: skip
+    return lambda: restore_verification.build(params)
 
 
 BAD: dict[str, tuple[Callable[[], object], str, str]] = {
@@ -68,6 +79,10 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "system name": (
         lambda: scope_of("database", "../erni", {"engine": "redis", "name": "x"}), "system is '../erni'", "use letters",
     ),
+    "id with slash": (backup_id("20260301T020000Z-5f3a9c1e/x"), "id is '20260301T020000Z-5f3a9c1e/x'", "take one"),
+    "id with dots": (backup_id("../x"), "id is '../x'", "take one"),
+    "id with newline": (backup_id("x\ny"), "id is 'x\\ny'", "take one"),
+    "id with newline at its end": (backup_id("20260301T020000Z-5f3a9c1e\n"), "5f3a9c1e\\n'", "take one"),
     "duration": (lambda: parse_duration("database.rpo", "1 day"), "database.rpo is '1 day'", "such as 24h"),
     "duration zero": (lambda: objectives_of("databases[0]", {"rto": "0h"}), "databases[0].rto is '0h'", "such as 24h"),
     "window": (lambda: check_window("keep_labelled", "10s"), "keep_labelled is '10s'", "h, d, w, m or y"),
@@ -90,13 +105,14 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input(case: str) -> None:
+def test_bad_input(case: str, fault: Fault) -> None:
     call, problem, remedy = BAD[case]
     with pytest.raises(InputError) as caught:
         call()
     sentence = str(caught.value)
     assert problem in sentence and remedy in sentence and sentence.endswith(".")
     assert "\n" not in sentence
+    fault(f"bad input: {case}", sentence, "refused before anything is touched")
 
 
 def test_good_input_of_every_kind() -> None:

@@ -14,7 +14,11 @@ from ansible_collections.runbook.ops.plugins.module_utils._catalog import ScopeL
 from ansible_collections.runbook.ops.plugins.module_utils._policy import parse_policy
 from ansible_collections.runbook.ops.plugins.module_utils._protect.backup import backup_due
 from ansible_collections.runbook.ops.plugins.module_utils._protect.copy import wanted_copies
-from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import choose_target, verification_due
+from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import (
+    choose_target,
+    rto_met,
+    verification_due,
+)
 from ansible_collections.runbook.ops.plugins.module_utils._records import Manifest, Scope, Verification
 
 SCOPE = Scope("erni", "postgresql", "erni_agents")
@@ -128,3 +132,19 @@ def test_the_newest_good_readable_backup_is_verified_from_the_first_store_that_h
 def test_what_is_archived_cannot_be_verified() -> None:
     assert target(None, ("a", listing(stored(0, storage_class="GLACIER")))) is None
     assert target(None, ("a", listing(stored(0, storage_class="GLACIER"), stored(4)))) == (4, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("restore_seconds", "rto", "met"),
+    [
+        (59.9, timedelta(minutes=1), True),
+        (60.0, timedelta(minutes=1), True),
+        (60.1, timedelta(minutes=1), False),
+        (60.0, None, None),
+        (None, timedelta(minutes=1), None),  # encrypted, and no key on this host: its digest was confirmed
+        (None, None, None),
+    ],
+)
+def test_the_recovery_time_objective(restore_seconds: float | None, rto: timedelta | None, met: bool | None) -> None:
+    method = "checksum" if restore_seconds is None else "restore"
+    assert rto_met(Verification("x", NOW, True, method, "local:/backups", restore_seconds), rto) is met

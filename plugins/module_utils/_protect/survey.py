@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read every store of a system once, for the status of each of its databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._catalog import ScopeListing, read_scope
+from .._description import Objectives
+from .._errors import StoreError
+from .._policy import Policy
+from .._records import Scope, utc_now
+from .._store.base import Store
+from .status import DatabaseStatus, Schedules, Shelf
+
+
+@dataclass(frozen=True)
+class Described:
+    """One database of the description; ``policies`` belong to the stores, one each."""
+
+    scope: Scope
+    policies: Sequence[Policy]
+    schedules: Schedules
+    objectives: Objectives
+
+
+def survey(
+    stores: Sequence[Store], described: Sequence[Described], cache_dir: str, *, remember: bool
+) -> Iterator[DatabaseStatus]:
+    """The status of every database. A store that is away is asked once, not again for each database."""
+    away: dict[str, str] = {}
+    for store in stores:
+        try:
+            store.check(write=False)
+        except StoreError as error:
+            away[store.label] = str(error)
+
+    def listing(store: Store, scope: Scope) -> ScopeListing:
+        try:
+            if store.label not in away:
+                return read_scope(store, scope, cache_dir, remember=remember)
+        except StoreError as error:
+            away[store.label] = str(error)
+        return ScopeListing(scope)
+
+    for database in described:
+        shelves = [
+            Shelf(store.label, listing(store, database.scope), policy, away.get(store.label))
+            for store, policy in zip(stores, database.policies, strict=True)
+        ]
+        yield DatabaseStatus(database.scope, shelves, database.schedules, database.objectives, utc_now())
+
+
+def stores_away(statuses: Sequence[DatabaseStatus]) -> list[dict[str, Any]]:
+    """The stores that at least one database could not be looked up in."""
+    reasons = {(i, s.store): s.away for status in statuses for i, s in enumerate(status.shelves) if s.away}
+    return [{"index": index, "store": store, "reason": reason} for (index, store), reason in sorted(reasons.items())]
