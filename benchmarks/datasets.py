@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two PostgreSQL databases, the same bytes on every machine: prose, and noise that no compressor can pack.
+"""Two PostgreSQL databases, the same on every machine: prose, and random bytes, which no compressor can pack.
 
 Seeded once: a database that has its final name is whole.
 """
@@ -9,7 +9,7 @@ Seeded once: a database that has its final name is whole.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
@@ -20,17 +20,16 @@ from lab.embedded.servers import PostgresServer
 TABLES = 4
 """So that a parallel restore has something to do at once."""
 
-_ROWS_A_WRITE = 200
-
 RowBody = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A kind of data. bodies makes the texts of its rows; encoding is the database's."""
+    """A kind of data: rows with a body of type ``column``, some ``row_bytes`` each, as COPY reads it from ``bodies``."""
 
     kind: str
-    encoding: str
+    column: str
+    row_bytes: int
     bodies: Callable[[random.Random], RowBody]
 
 
@@ -44,17 +43,16 @@ def _prose(generator: random.Random) -> RowBody:
 
 
 def _noise(generator: random.Random) -> RowBody:
-    """Random bytes, but for the nine that a text cannot hold or a dump would escape."""
-    plain = bytes.maketrans(b"\0\b\t\n\v\f\r\\\x7f", b"012345678")
-    return lambda: generator.randbytes(1900).translate(plain)
+    """As images and documents lie in tables. A dump writes them in hex, so it packs to a half and no further."""
+    return lambda: b"\\\\x" + generator.randbytes(1900).hex().encode()
 
 
-TEXT = Dataset("text", "UTF8", _prose)
-NOISE = Dataset("incompressible", "SQL_ASCII", _noise)
+TEXT = Dataset("text", "text", 455, _prose)
+NOISE = Dataset("incompressible", "bytea", 1900, _noise)
 
 
 def seeded(server: PostgresServer, dataset: Dataset, megabytes: int) -> str:
-    """The name of a database whose dump has at least ``megabytes`` MB; it is made when it is not there."""
+    """The name of a database with that many megabytes of bodies; it is made when it is not there."""
     name = f"bench_{dataset.kind}_{megabytes}"
     with _connected(server, "postgres") as admin:
         if not admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchall():
@@ -64,43 +62,27 @@ def seeded(server: PostgresServer, dataset: Dataset, megabytes: int) -> str:
 
 def _make(server: PostgresServer, admin: psycopg.Connection, dataset: Dataset, megabytes: int, name: str) -> None:
     partial, final = sql.Identifier(f"{name}_partial"), sql.Identifier(name)
-    options = sql.SQL("TEMPLATE template0 ENCODING {} LOCALE 'C'").format(dataset.encoding)
     admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(partial))
-    admin.execute(sql.SQL("CREATE DATABASE {} {}").format(partial, options))
+    admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(partial))
     with _connected(server, f"{name}_partial") as connection:
         body = dataset.bodies(random.Random(dataset.kind))
         for number in range(TABLES):
-            _fill(connection, sql.Identifier(f"pages_{number}"), body, megabytes * 1_000_000 // TABLES)
+            table = sql.Identifier(f"pages_{number}")
+            _fill(connection, table, dataset.column, body, megabytes * 1_000_000 // dataset.row_bytes // TABLES)
         connection.execute("VACUUM ANALYZE")
     admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(partial, final))
 
 
-def _fill(connection: psycopg.Connection, table: sql.Identifier, body: RowBody, size: int) -> None:
-    connection.execute(
-        sql.SQL("CREATE TABLE {} (id bigint, created_at timestamptz NOT NULL, body text NOT NULL)").format(table)
-    )
-    connection.execute("SET client_encoding = SQL_ASCII")  # bytes as they are
+def _fill(connection: psycopg.Connection, table: sql.Identifier, column: str, body: RowBody, rows: int) -> None:
+    made = "CREATE TABLE {} (id bigint, created_at timestamptz NOT NULL, body {} NOT NULL)"
+    connection.execute(sql.SQL(made).format(table, sql.SQL(column)))
     with connection.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN").format(table)) as copy:
-        for rows in _rows(body, size):
-            copy.write(rows)
+        for number in range(rows):
+            day, second = divmod(number, 86_400)
+            at = b"2026-01-%02d %02d:%02d:%02d+00" % (1 + day, second // 3600, second // 60 % 60, second % 60)
+            copy.write(b"%d\t%b\t%b\n" % (number, at, body()))
     connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(table))
     connection.execute(sql.SQL("CREATE INDEX ON {} (created_at)").format(table))
-
-
-def _rows(body: RowBody, size: int) -> Iterator[bytes]:
-    """COPY's text format, ``size`` bytes or a little more, some rows at a time."""
-    written = number = 0
-    while written < size:
-        rows = []
-        for number in range(number, number + _ROWS_A_WRITE):
-            day, second = divmod(number, 86_400)
-            rows.append(
-                b"%d\t2026-01-%02d %02d:00:%02d+00\t%b\n" % (number, 1 + day % 28, second // 3600, number % 60, body())
-            )
-        number += 1
-        block = b"".join(rows)
-        written += len(block)
-        yield block
 
 
 def _connected(server: PostgresServer, database: str) -> psycopg.Connection:

@@ -84,9 +84,7 @@ class Policy:
 
 def _count(variable: str, value: Any) -> int:
     if isinstance(value, bool) or not str(value).strip().isdigit() or int(value) < 1:
-        raise InputError(
-            f"{variable} is {value!r}: write a whole number of at least 1, or leave the rule out to keep none."
-        )
+        raise InputError(f"{variable} is {value!r}: write a whole number of at least 1.")
     return int(value)
 
 

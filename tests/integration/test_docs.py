@@ -115,8 +115,7 @@ def test_the_described_example_is_understood(tmp_path: Path) -> None:
     assert (told["system"], told["databases"][0]["password"]) == ("acme", "of-shop")
     for database in told["databases"]:  # no keyring of a test's holds the example's key
         database.update(recipients=[], plaintext=True)
-    systems = parsed(told)
-    assert [str(scope) for scope, *_rest in systems] == ["acme/postgresql/shop", "acme/files/configuration"]
+    assert [str(found.scope) for found in parsed(told)] == ["acme/postgresql/shop", "acme/files/configuration"]
 
 
 def examples() -> list[tuple[str, str, dict[str, Any]]]:

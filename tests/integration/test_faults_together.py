@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy
+from ansible_collections.runbook.ops.plugins.module_utils._protect.copy import CopyJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.publication import publishing
 from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import Outcome
 from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from support.fault_report import Fault
-from support.procedures import Protected, failed, leftovers, prune, sqlite, whole
+from support.procedures import Protected, failed, leftovers, policy, prune, sqlite, whole
 
 T = TypeVar("T")
 
@@ -145,3 +147,23 @@ def test_two_prunes_at_once(protected: Protected, store: LocalStore, operation: 
     fault(
         f"two prunes at once (the first before its {operation})", "both end without an error", "what is kept is whole"
     )
+
+
+def test_a_copy_that_was_planned_before_another_made_it(protected: Protected, tmp_path: Path, fault: Fault) -> None:
+    source, destination = LocalStore(str(tmp_path / "near")), LocalStore(str(tmp_path / "far"))
+    made = protected.take(source)
+    late = CopyJob(
+        protected.scope, [source, destination], [policy()] * 2, [None] * 2, None, [], protected.work_dir, protected.work_dir
+    )  # fmt: skip
+    plans = late.plan(utc_now(), remember=False)
+    assert protected.copy(source, destination) == []
+    assert late.apply(plans) == (0, []) and whole(protected, destination) == {made.id}
+    fault("a copy planned before another run made it", "it is skipped", "the copy stays whole")
+
+
+def test_withdrawing_leaves_a_backup_that_somebody_published(protected: Protected, tmp_path: Path) -> None:
+    store = LocalStore(str(tmp_path / "near"))
+    made = protected.take(store)
+    with pytest.raises(Busy), publishing(store, made.path):
+        raise Busy("stop")
+    assert whole(protected, store) == {made.id}

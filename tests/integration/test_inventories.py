@@ -122,8 +122,8 @@ def test_the_modules_understand_it(
             "databases": [{"host": "127.0.0.1", **database, "service": ""} for database in system["databases"]],
         }
     databases = parsed(system, **changes)
-    assert [f"{scope.engine}/{scope.database}" for scope, *_rest in databases] == list(DOCUMENTED[host]["databases"])
-    assert all(schedules.backup and schedules.verify for _scope, _policies, schedules, _objectives in databases)
+    assert [f"{found.scope.engine}/{found.scope.database}" for found in databases] == list(DOCUMENTED[host]["databases"])
+    assert all(found.schedules.backup and found.schedules.verify for found in databases)
 
 
 @pytest.mark.parametrize("host", DOCUMENTED)

@@ -131,6 +131,7 @@ def broken(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         }.items():
             good = described(place, name)
             hosts[name] = {**good, "runbook_stores": [*good["runbook_stores"], {**demo.store("s3"), **wrong}]}
+        hosts["no_store"] = {**described(place, "no_store"), "runbook_stores": hosts["no_s3"]["runbook_stores"][1:]}
         yield place, play("backup.yml", inventory=write_inventory(place / "inventory", hosts))
 
 
@@ -164,3 +165,20 @@ def test_a_fault_spoils_nothing_else(broken: tuple[Path, Run], system: str) -> N
     assert actions == [f"backup {system}/files/settings -> local:{place}/{system}.store: there is no good backup yet"]
     assert len(list((place / f"{system}.store").glob(f"{system}/files/settings/*/manifest.json"))) == 1
     assert 'database="settings"' in (place / f"{system}.prom").read_text()
+
+
+def test_with_no_store_at_all_nothing_is_made_up(broken: tuple[Path, Run]) -> None:
+    """Neither a backup nor metrics: the old ones stay, and their timestamps age as they should."""
+    place, run = broken
+    assert "nothing could be done" in run.summary("no_store") and "NO STORE CAN BE REACHED" in run.summary("no_store")
+    assert run.counts("no_store")["failures"] == 1 and run.actions("no_store") == []
+    assert not (place / "no_store.prom").exists()
+
+
+@pytest.mark.parametrize("playbook", ["list_backups.yml", "prune_backups.yml", "verify_backups.yml"])
+def test_a_store_that_is_away_keeps_no_other_from_being_served(broken: tuple[Path, Run], playbook: str) -> None:
+    place, _run = broken
+    run = play(playbook, "--limit", "no_bucket", "-e", "backup_verify_now=true", inventory=place / "inventory")
+    assert run.returncode != 0 and "s3:nobodys-bucket" in run.failures()[-1] and len(run.failures()) == 1
+    assert "files/settings" in run.summary()
+    assert run.kinds() == ({"verify"} if playbook == "verify_backups.yml" else set())

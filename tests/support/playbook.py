@@ -20,6 +20,7 @@ import boto3
 import redis
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import Described
 from ansible_collections.runbook.ops.plugins.modules import backup_info
 from command_line import ROOT, ended
 
@@ -237,7 +238,7 @@ def described(inventory: Path, **environment: str) -> dict[str, dict[str, Any]]:
     return {host: run.named("Described", host)[0]["msg"] for host in run.told["stats"]}
 
 
-def parsed(description: Mapping[str, Any], **changes: Any) -> list[backup_info.Described]:
+def parsed(description: Mapping[str, Any], **changes: Any) -> list[Described]:
     """As the modules parse a description: Ansible's part first, then ours."""
     result = ArgumentSpecValidator(backup_info.ARGUMENT_SPEC).validate({**description, **changes})
     assert result.error_messages == []

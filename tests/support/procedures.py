@@ -138,8 +138,8 @@ def postgresql(server: PostgresServer, directory: Path, schema: str = ROWS) -> I
         yield Protected(made.declaration(checks=[{"table": "orders", "rows": "source"}]), str(work_dir))
 
 
-def new_bucket(s3: S3Server, endpoint_url: str | None = None) -> dict[str, Any]:
-    """A new bucket as an operator describes it."""
+def new_bucket(s3: S3Server, endpoint_url: str | None = None, *, lock: bool = False) -> dict[str, Any]:
+    """A new bucket as an operator describes it; ``lock``: with Object Lock, and so with versions."""
     declared = {
         "type": "s3", "bucket": f"b{secrets.token_hex(8)}", "prefix": "off-site", "region": s3.region,
         "endpoint_url": s3.endpoint_url, "access_key": s3.access_key, "secret_key": s3.secret_key,
@@ -147,8 +147,9 @@ def new_bucket(s3: S3Server, endpoint_url: str | None = None) -> dict[str, Any]:
     store = store_of("stores[1]", declared)
     assert isinstance(store, S3Store)
     store.bucket.client.create_bucket(
-        Bucket=store.bucket.name, CreateBucketConfiguration={"LocationConstraint": s3.region}
-    )
+        Bucket=store.bucket.name, CreateBucketConfiguration={"LocationConstraint": s3.region},
+        ObjectLockEnabledForBucket=lock,
+    )  # fmt: skip
     return {**declared, "endpoint_url": endpoint_url or s3.endpoint_url}
 
 

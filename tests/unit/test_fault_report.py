@@ -76,7 +76,7 @@ def template(name: ast.expr) -> re.Pattern[str]:
 def reports(source: str) -> Iterator[Report]:
     """Each ``fault(...)`` in a test file, with the constants that may fill its gaps."""
     nodes = list(ast.walk(ast.parse(source)))
-    constants = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    constants: set[object] = {node.value for node in nodes if isinstance(node, ast.Constant)}
     for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "fault":
             yield template(node.args[0]), constants

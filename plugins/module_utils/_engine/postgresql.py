@@ -123,7 +123,9 @@ class PostgresqlEngine(Engine):
                 f"{self.timeout:g} s{source.blockers()}: see whether the server hangs, or raise timeout."
             ) from None
         except CommandFailed as error:
-            raise CommandFailed(f"{str(error).rstrip('.')}{source.blockers()}.") from None
+            blockers = source.blockers()
+            remedy = f"{blockers}: let that transaction end, or raise lock_timeout" if blockers else ""
+            raise CommandFailed(f"{str(error).rstrip('.')}{remedy}.") from None
 
     def check(self, reader: ArtefactReader) -> None:
         require_readable(self._programs, reader)
@@ -202,7 +204,7 @@ def _ours(place: Place) -> ScratchDatabase:
 
 def _unpack(reader: ArtefactReader, path: str) -> None:
     try:
-        with open(path, "wb", buffering=0) as file:
+        with open(path, "wb") as file:
             for data in reader.read(Names.of(reader).data):
                 file.write(data)
     except OSError as error:

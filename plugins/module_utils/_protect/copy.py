@@ -29,7 +29,6 @@ class CopyPlan:
     destination: Store
     backups: tuple[StoredBackup, ...]
     actions: tuple[Action, ...]
-    leased: tuple[Leased, ...]
 
 
 def wanted_copies(
@@ -80,7 +79,7 @@ class CopyJob:
             reason = f"{store.label} lacks it and its policy keeps it"
             actions = tuple(Action("copy", f"{manifest.path} -> {store.label}", reason) for manifest in wanted)
             backups = tuple(source[manifest.id] for manifest in wanted if manifest.id in source)
-            plans.append(CopyPlan(store, backups, actions, tuple(listing.leased)))
+            plans.append(CopyPlan(store, backups, actions))
         return plans
 
     def apply(self, plans: Sequence[CopyPlan]) -> tuple[int, list[str]]:
@@ -89,9 +88,13 @@ class CopyJob:
         with scope_lock(self.work_dir, "copy", self.scope):
             classes = {store.label: wanted for store, wanted in zip(self.stores, self.storage_classes, strict=True)}
             for target in plans:
+                now_there = read_scope(target.destination, self.scope, self.cache_dir, remember=True)
+                copied_meanwhile = {backup.id for backup in now_there.backups}
                 for backup in target.backups:
+                    if backup.id in copied_meanwhile:
+                        continue
                     try:
-                        self._make_way(target, backup)
+                        self._make_way(target.destination, now_there.leased, backup)
                         copied += copy_backup(
                             backup, self.stores[0], target.destination, classes[target.destination.label]
                         )
@@ -99,9 +102,9 @@ class CopyJob:
                         errors.append(f"{backup.manifest.path} -> {target.destination.label}: {error}")
         return copied, errors
 
-    def _make_way(self, target: CopyPlan, backup: StoredBackup) -> None:
+    def _make_way(self, destination: Store, leases: Sequence[Leased], backup: StoredBackup) -> None:
         """Remove what a killed copy left of the same backup; ``Busy`` while somebody is at work there."""
-        for leased in target.leased:
+        for leased in leases:
             if leased.id != backup.id:
                 continue
             if not left_behind(leased.lease, utc_now()):
@@ -109,7 +112,7 @@ class CopyJob:
                     f"{leased.lease.owner} is at work there (lease until {format_time(leased.lease.expires_at)}): "
                     "let it finish, nothing was touched."
                 )
-            sweep(target.destination, self.scope.path, [leased])
+            sweep(destination, self.scope.path, [leased])
 
 
 def copy_backup(backup: StoredBackup, source: Store, destination: Store, storage_class: str | None) -> int:

@@ -40,7 +40,6 @@ class Publication:
     def __init__(self, store: Store, directory: str) -> None:
         self.store = store
         self.directory = directory
-        self.keys: list[str] = []
         self._lease_key = f"{directory}/{LEASE}"
         self._renew_at = utc_now()
         self.progress(0)
@@ -62,11 +61,14 @@ class Publication:
             self.store.delete([self._lease_key])
 
     def withdraw(self) -> None:
-        """Remove everything that was written; what cannot be removed keeps its lease and is swept later."""
+        """Remove everything that was written; what cannot be removed keeps its lease and is swept later.
+
+        A directory that has a manifest by now is a backup, whoever published it: it stays.
+        """
         with suppress(RunbookError):
             self.store.sweep(f"{self.directory}/", older_than=timedelta(0))
-            keys = [entry.key for entry in self.store.entries(f"{self.directory}/") if entry.key != self._lease_key]
-            if not self.store.delete(keys).errors:
+            keys = {entry.key for entry in self.store.entries(f"{self.directory}/")} - {self._lease_key}
+            if f"{self.directory}/{MANIFEST}" not in keys and not self.store.delete(sorted(keys)).errors:
                 self.store.delete([self._lease_key])
 
 

@@ -125,11 +125,12 @@ class VerificationJob:
 
     def _verify(self, store: Store, manifest: Manifest) -> Verification:
         reader = StoredArtefacts(store, manifest, self.decryptor)
-        verdict = Verification(manifest.id, utc_now(), False, "restore", store.label)
+        method = "checksum" if manifest.encrypted and self.decryptor is None else "restore"
+        verdict = Verification(manifest.id, utc_now(), False, method, store.label)
         try:
-            if manifest.encrypted and self.decryptor is None:
+            if method == "checksum":
                 _drain(reader)
-                return replace(verdict, passed=True, method="checksum", verified_at=utc_now())
+                return replace(verdict, passed=True, verified_at=utc_now())
             with (
                 scratch_directory(self.work_dir) as directory,
                 self.engine.scratch(reader, directory) as place,
