@@ -71,7 +71,7 @@ def recorded(protected: Protected, store: Store) -> tuple[bool, str | None]:
 # Damage
 
 
-@pytest.mark.parametrize("change", ["flipped", "truncated"])
+@pytest.mark.parametrize("change", ["flipped", "truncated", "missing"])
 @pytest.mark.parametrize("damaged", ["local", "s3"])
 def test_one_copy_is_damaged(
     protected: Protected, local: Store, bucket: Store, damaged: str, change: str, fault: Fault
@@ -88,7 +88,7 @@ def test_one_copy_is_damaged(
     assert (passed, other_passed) == (False, True)
     assert reason
     assert f"in {bad.label} " in reason
-    assert {"flipped": "its bytes changed", "truncated": "it is truncated"}[change] in reason
+    assert {"flipped": "its bytes changed", "truncated": "it is truncated", "missing": "is not in"}[change] in reason
     assert [backup.id for backup in protected.listing(bad).good(utc_now())] == []
     fault(
         f"{change} artefact in {damaged}",
@@ -97,7 +97,7 @@ def test_one_copy_is_damaged(
     )
 
 
-@pytest.mark.parametrize("change", ["flipped", "truncated"])
+@pytest.mark.parametrize("change", ["flipped", "truncated", "missing"])
 def test_every_copy_is_damaged(protected: Protected, local: Store, bucket: Store, change: str, fault: Fault) -> None:
     manifest = protected.take(local)
     older = protected.forged(local, timedelta(days=1)).id
@@ -117,13 +117,13 @@ def test_every_copy_is_damaged(protected: Protected, local: Store, bucket: Store
     )
 
 
-@pytest.mark.parametrize("change", ["flipped", "truncated"])
+@pytest.mark.parametrize("change", ["flipped", "truncated", "missing"])
 def test_damage_is_not_spread(protected: Protected, local: Store, bucket: Store, change: str, fault: Fault) -> None:
     manifest = protected.take(local)
     older = protected.forged(local, timedelta(days=1)).id
     damage(local, artefact_of(manifest), change)
     (said,) = protected.copy(local, bucket)
-    assert f"{manifest.path} -> {bucket.label}: {manifest.artefacts[0].name} in {local.label} has" in said
+    assert said.startswith(f"{manifest.path} -> {bucket.label}: {manifest.artefacts[0].name} ") and local.label in said
     assert (whole(protected, bucket), leftovers(bucket)) == ({older}, [])
     fault(f"a copy of a {change} artefact", said, "nothing of it off-site; the other backup copied")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy, Damaged, NotFound
+from ansible_collections.runbook.ops.plugins.module_utils._errors import Busy, Damaged
 from ansible_collections.runbook.ops.plugins.module_utils._protect import publication as _publication
 from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_upload
@@ -199,5 +199,5 @@ def test_the_checks_see_what_they_look_for(tmp_path: Path) -> None:
     with pytest.raises(Damaged):
         whole(protected, place.store)
     place.store.delete([data])
-    with pytest.raises(NotFound):
+    with pytest.raises(Damaged):
         whole(protected, place.store)

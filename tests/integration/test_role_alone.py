@@ -126,7 +126,7 @@ def test_backup_verify(stranger: Stranger) -> None:
     assert [(verdict["result"], verdict["method"]) for verdict in verified] == [("passed", "restore")] * 2
     assert [check["observed"] for verdict in verified for check in verdict["checks"]] == [2, 2]
     assert [verdict["id"] for verdict in verified] == [max(stranger.ids(scope)) for scope in (APPLES, PEARS)]
-    assert list((stranger.place / "work").glob("*scratch*")) == []
+    assert list((stranger.place / "work").glob("runbook-*/")) == []
     assert run.counts()["changed"] > 0 and stranger.play("backup_verify").counts()["changed"] == 0
 
 

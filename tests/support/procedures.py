@@ -202,7 +202,10 @@ def tomorrow(store: Store) -> None:
 
 
 def damage(store: Store, key: str, change: str) -> None:
-    """Flip a byte in the middle of an object, or cut its last byte off."""
+    """Flip a byte in the middle of an object, cut its last byte off, or take it away."""
+    if change == "missing":
+        store.delete([key])
+        return
     data = bytearray(b"".join(store.read(key)))
     if change == "flipped":
         data[len(data) // 2] ^= 1
