@@ -64,8 +64,4 @@ options:
     description: How long backups labelled C(pre_*) are kept; they fill no bucket.
     type: str
     default: 30d
-  max_delete:
-    description: The most that one run may delete of a scope in a store, a share such as V(50%) or a count.
-    type: str
-    default: 50%
 """

@@ -77,5 +77,4 @@ RETENTION: Spec = {
     "policy": {"type": "dict"},
     "keep_last_good": {"type": "int", "default": 1},
     "keep_labelled": {"type": "str", "default": "30d"},
-    "max_delete": {"type": "str", "default": "50%"},
 }

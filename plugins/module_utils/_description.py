@@ -32,10 +32,10 @@ def runtime_of(declared: Mapping[str, Any]) -> Runtime:
     return LocalRuntime()
 
 
-def engine_of(variable: str, database: Mapping[str, Any], runtime: Runtime) -> Engine:
-    """The engine of one database; only the one that is needed is imported."""
+def engine_of(variable: str, database: Mapping[str, Any], runtime: Runtime, work_dir: str | None = None) -> Engine:
+    """The engine of one database; only the one that is needed is imported. ``work_dir`` is for scratch copies."""
     instance = runtime.resolve(database.get("service") or "")
-    name = database["engine"]
+    name, database = database["engine"], {**database, "work_dir": work_dir}
     if name == "postgresql":
         from ._engine.postgresql import PostgresqlEngine
 
@@ -101,7 +101,7 @@ def policy_of(
         rules,
         keep_last_good=params["keep_last_good"],
         keep_labelled=params["keep_labelled"],
-        max_delete=params["max_delete"],
+        max_delete=params.get("max_delete", "50%"),
         variable=variable,
     )
 
@@ -111,17 +111,20 @@ def schedule_of(variable: str, declared: Any) -> str | None:
     return check_schedule(variable, declared) if declared else None
 
 
-def encryptor_of(variable: str, database: Mapping[str, Any]) -> Encryptor | None:
-    """Who the backups are sealed to. Files hold secrets, so they go unsealed only when that is asked for in so many words."""
-    recipients = database.get("recipients") or []
-    if recipients:
-        return encryptor(recipients, f"{variable}.recipients")
-    if database["engine"] == "files" and not database.get("plaintext"):
+def require_recipients(variable: str, database: Mapping[str, Any]) -> None:
+    """Files hold secrets, so they go unsealed only when that is asked for in so many words."""
+    if database["engine"] == "files" and not database.get("recipients") and not database.get("plaintext"):
         raise InputError(
             f"{variable}.recipients is empty, so {database['name']} would be stored readable by anybody with the store: "
             "name an OpenPGP recipient, or set plaintext to true if that is meant."
         )
-    return None
+
+
+def encryptor_of(variable: str, database: Mapping[str, Any]) -> Encryptor | None:
+    """Who the backups are sealed to; a key that cannot be used is an ``InputError``."""
+    require_recipients(variable, database)
+    recipients = database.get("recipients")
+    return encryptor(recipients, f"{variable}.recipients") if recipients else None
 
 
 def decryptor_of(variable: str, key: str | None) -> Decryptor | None:

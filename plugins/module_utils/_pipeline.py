@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -35,6 +37,9 @@ _JOB = 2 << 20
 _CORES = 6
 """More than one dump can keep busy; each takes up to 10 MiB."""
 
+_AHEAD = 8
+"""Chunks that wait between two steps: enough that one goes on while another is held up for a moment."""
+
 
 class Counted:
     """A sink that counts and digests what passes."""
@@ -52,6 +57,45 @@ class Counted:
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
+
+
+class Behind:
+    """A sink whose work is done in a thread of its own, at most ``_AHEAD`` chunks behind.
+
+    So the steps of a pipeline work at the same time: hashing, compressing and writing let go of Python's lock. What
+    the work raises, the next call or the end of the context raises; after that nothing more is done.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._chunks: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._error: BaseException | None = None
+        self._given_up = False
+
+    def __call__(self, data: bytes) -> None:
+        if self._error is not None:
+            raise self._error
+        self._chunks.put(data)
+
+    def __enter__(self) -> Behind:
+        self._thread.start()
+        return self
+
+    def __exit__(self, raised: type[BaseException] | None, *_about: object) -> None:
+        self._given_up = raised is not None
+        self._chunks.put(None)
+        self._thread.join()
+        if self._error is not None and raised is None:
+            raise self._error
+
+    def _work(self) -> None:
+        while (data := self._chunks.get()) is not None:  # to the end, so that nobody waits for a place in the queue
+            if self._error is None and not self._given_up:
+                try:
+                    self._sink(data)
+                except BaseException as error:  # handed to the thread that feeds us
+                    self._error = error
 
 
 class ArtefactWriter:
@@ -75,16 +119,16 @@ class ArtefactWriter:
         name = f"{stem}.zst{'.gpg' if self._encryptor else ''}"
         key = f"{self._directory}/{name}"
         with self._store.upload(key, size_hint=self._size_hint, storage_class=self._storage_class) as upload:
-            stored = Counted(upload.write)
-            with self._sealed(stored) as sealed:
-                compressor = _compressor()
-                raw = Counted(lambda data: _pass(compressor.compress(data), sealed))
+            stored, compressor = Counted(upload.write), _compressor()
+            with Behind(stored) as kept, self._sealed(kept) as sealed:
+                with Behind(lambda data: _pass(compressor.compress(data), sealed)) as packed:
+                    raw = Counted(packed)
 
-                def sink(data: bytes) -> None:
-                    raw(data)
-                    self._progress(raw.size)
+                    def sink(data: bytes) -> None:
+                        raw(data)
+                        self._progress(raw.size)
 
-                yield sink
+                    yield sink
                 _pass(compressor.flush(), sealed)
             upload.commit()
         self.artefacts.append(self._artefact(name, format, raw, stored))

@@ -101,6 +101,8 @@ def _rule(variable: str, name: str, declared: Any) -> Rule:
         )
     if select not in ("newest", "oldest"):
         raise InputError(f"{variable}.select is {select!r}: write newest or oldest.")
+    if name == "last" and select == "oldest":
+        raise InputError(f"{variable}.select is 'oldest', but {name} has no buckets to choose in: leave select out.")
     storage_class = declared.get("storage_class")
     return Rule(
         name=name,

@@ -21,8 +21,10 @@ class RecordCache:
         self._path = os.path.join(directory, f"records-{name}.json")
         self._records: dict[str, tuple[str, str]] = {}
         self._changed = False
-        with suppress(OSError, ValueError, TypeError, AttributeError), open(self._path, encoding="utf-8") as file:
-            self._records = {key: (etag, text) for key, (etag, text) in json.load(file).items()}
+        with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError), open(self._path, "rb") as file:
+            digest, _newline, body = file.read().partition(b"\n")
+            if hashlib.sha256(body).hexdigest().encode() == digest:  # a damaged cache is no cache
+                self._records = {key: (etag, text) for key, (etag, text) in json.loads(body).items()}
 
     def get(self, entry: Entry) -> bytes | None:
         """The record as it was under this very ETag."""
@@ -49,6 +51,7 @@ class RecordCache:
         with suppress(OSError):
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with open(fd, "w", encoding="utf-8") as file:
-                json.dump(self._records, file)
+            body = json.dumps(self._records).encode()
+            with open(fd, "wb") as file:
+                file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
             os.replace(partial, self._path)

@@ -51,7 +51,10 @@ def parse_time(text: object) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the calendar") from None
 
 
 def new_id(started_at: datetime) -> str:
@@ -312,6 +315,8 @@ def parse_manifest(data: bytes, path: str) -> Manifest:
     where = f"{path}/{MANIFEST}"
     record = _load(data, where, versioned=True)
     manifest = _manifest(record, where)
+    if not manifest.artefacts:
+        raise Unreadable(f"{where} names no artefact, so there is nothing to restore.")
     if manifest.path != path:
         raise Unreadable(f"{where} says it is {manifest.path}; path and content disagree.")
     return manifest
@@ -328,6 +333,8 @@ def parse_verification(data: bytes, path: str) -> Verification:
     try:
         if record["id"] != path.rpartition("/")[2] or record["result"] not in ("passed", "failed"):
             raise ValueError(f"id {record['id']!r}, result {record['result']!r}")
+        if not isinstance(record.get("restore_seconds"), int | float | None):
+            raise ValueError(f"restore_seconds is {record['restore_seconds']!r}")
         return Verification(
             id=record["id"], verified_at=parse_time(record["verified_at"]), passed=record["result"] == "passed",
             method=str(record["method"]), restored_from=str(record.get("restored_from", "")),
@@ -356,5 +363,5 @@ def parse_lease(data: bytes, path: str) -> Lease:
     try:
         done = int(record.get("done_bytes", 0))
         return Lease(str(record["owner"]), str(record["purpose"]), parse_time(record["expires_at"]), done)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Unreadable(f"{where} is not a lease ({error!r}).") from None

@@ -175,7 +175,9 @@ class _Planner:
         for backup in self.backups:
             if backup.hold is not None and backup.hold.active(self.now):
                 self.verdicts[backup.id].reasons.append(f"held: {backup.hold.reason}")
-                self.verdicts[backup.id].until = backup.hold.until
+                self.verdicts[backup.id].until = backup.hold.until and max(
+                    backup.hold.until, self.verdicts[backup.id].until or backup.hold.until
+                )
 
     def _guard(self, backup: Backup, reason: str) -> None:
         self.verdicts[backup.id].reasons.append(reason)

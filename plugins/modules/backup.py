@@ -86,6 +86,10 @@ size:
   description: Stored bytes.
   returned: success
   type: int
+found:
+  description: What preflight noticed, by engine, such as C(skipped) members of V(files).
+  returned: success
+  type: dict
 seconds:
   description: How long it took.
   returned: success
@@ -125,11 +129,10 @@ ARGUMENT_SPEC = {
 def build(params: dict[str, Any]) -> BackupJob:
     """The job that the parameters describe; everything wrong with them is said here."""
     database, runtime = params["database"], params["runtime"]
-    database["work_dir"] = params["work_dir"]
     schedule = schedule_of("schedule", params["schedule"])
     return BackupJob(
         scope=scope_of("database", params["system"], database),
-        engine=engine_of("database", database, runtime_of(runtime)),
+        engine=engine_of("database", database, runtime_of(runtime), params["work_dir"]),
         store=store_of("store", params["store"]),
         label=SCHEDULED if schedule else params["label"],
         schedule=schedule,
@@ -146,7 +149,7 @@ def run(job: BackupJob, check_mode: bool) -> dict[str, Any]:
     started = time.monotonic()
     listing = job.look(remember=not check_mode)
     reason = job.reason(listing, utc_now())
-    manifest = None
+    manifest, facts = None, None
     if reason is not None:
         facts = job.preflight(listing)
         manifest = job.predict(facts, utc_now()) if check_mode else job.take(facts)
@@ -155,6 +158,7 @@ def run(job: BackupJob, check_mode: bool) -> dict[str, Any]:
         actions,
         backup=manifest and manifest.to_dict(),
         size=manifest.size if manifest else 0,
+        found=dict(facts.details) if facts else {},
         seconds=round(time.monotonic() - started, 2),
     )
 

@@ -97,10 +97,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
-    encryptor_of,
     engine_of,
     objectives_of,
     policy_of,
+    require_recipients,
     runtime_of,
     schedule_of,
     scope_of,
@@ -145,7 +145,7 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
     for number, database in enumerate(params["databases"]):
         variable = f"databases[{number}]"
         engine_of(variable, database, runtime)
-        encryptor_of(variable, database)
+        require_recipients(variable, database)
         scope = scope_of(variable, params["system"], database)
         if any(scope == other.scope for other in described):
             raise InputError(

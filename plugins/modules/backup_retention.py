@@ -30,6 +30,10 @@ options:
   database:
     description: Only scopes of this database, exactly; never a prefix.
     type: str
+  max_delete:
+    description: The most that one run may delete of a scope in a store, a share such as V(50%) or a count.
+    type: str
+    default: 50%
 attributes:
   idempotent:
     description: A second run has nothing to do.
@@ -110,6 +114,7 @@ ARGUMENT_SPEC = {
     "database": {"type": "str"},
     "stores": arguments.STORES,
     **arguments.RETENTION,
+    "max_delete": {"type": "str", "default": "50%"},
     "cache_dir": arguments.CACHE_DIR,
 }
 
@@ -130,9 +135,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         job = build(module.params)
-        pruned = job.plan(utc_now(), remember=not module.check_mode)
+        now = utc_now()
+        pruned = job.plan(now, remember=not module.check_mode)
         if not module.check_mode:
-            job.apply(pruned)
+            job.apply(pruned, now)
     except RunbookError as error:
         module.fail_json(msg=str(error))
     errors = [error for scope in pruned for error in scope.errors]

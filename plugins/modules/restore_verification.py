@@ -115,11 +115,10 @@ ARGUMENT_SPEC = {
 def build(params: dict[str, Any]) -> VerificationJob:
     """The job that the parameters describe; everything wrong with them is said here."""
     database = params["database"]
-    database["work_dir"] = params["work_dir"]
     objectives_of("database", database)
     return VerificationJob(
         scope=scope_of("database", params["system"], database),
-        engine=engine_of("database", database, runtime_of(params["runtime"])),
+        engine=engine_of("database", database, runtime_of(params["runtime"]), params["work_dir"]),
         stores=stores_of(params["stores"]),
         wanted=params["id"] and check_id("id", params["id"]),
         schedule=schedule_of("schedule", params["schedule"]),

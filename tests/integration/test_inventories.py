@@ -122,7 +122,9 @@ def test_the_modules_understand_it(
             "databases": [{"host": "127.0.0.1", **database, "service": ""} for database in system["databases"]],
         }
     databases = parsed(system, **changes)
-    assert [f"{found.scope.engine}/{found.scope.database}" for found in databases] == list(DOCUMENTED[host]["databases"])
+    assert [f"{found.scope.engine}/{found.scope.database}" for found in databases] == list(
+        DOCUMENTED[host]["databases"]
+    )
     assert all(found.schedules.backup and found.schedules.verify for found in databases)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -69,7 +70,7 @@ class Shelf:
         return found
 
     def remembered(self) -> set[str]:
-        return set(json.loads(self.file.read_text()))
+        return set(json.loads(self.file.read_text().partition("\n")[2]))
 
 
 @pytest.fixture
@@ -114,15 +115,25 @@ def binary(text: str) -> bytes:
     return b"\x00\xff" + text.encode()
 
 
+def written(records: object) -> bytes:
+    """As the cache writes it: a digest in the first line."""
+    body = json.dumps(records).encode()
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def altered(text: str) -> bytes:
+    return text.replace("scheduled", "manual").replace("passed", "failed").encode()
+
+
 def of_another_shape(_text: str) -> bytes:
-    return b'[["key", "etag", "text"]]'
+    return written([["key", "etag", "text"]])
 
 
 def entries_of_another_shape(text: str) -> bytes:
-    return json.dumps({key: ["etag"] for key in json.loads(text)}).encode()
+    return written({key: ["etag"] for key in json.loads(text.partition("\n")[2])})
 
 
-@pytest.mark.parametrize("damage", [emptied, cut, binary, of_another_shape, entries_of_another_shape])
+@pytest.mark.parametrize("damage", [emptied, cut, binary, altered, of_another_shape, entries_of_another_shape])
 def test_a_corrupt_cache_costs_time_only(shelf: Shelf, damage: Callable[[str], bytes]) -> None:
     cold, _requests = shelf.look()
     shelf.file.write_bytes(damage(shelf.file.read_text()))

@@ -20,6 +20,7 @@ import boto3
 import redis
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.runbook.ops.plugins.module_utils._policy import parse_max_delete
 from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import Described
 from ansible_collections.runbook.ops.plugins.modules import backup_info
 from command_line import ROOT, ended
@@ -174,6 +175,16 @@ class Demo:
         """A small database with the demo's schema."""
         erni.create(self.state["postgres"], name, {"demo.projects": 5, "demo.conversations": 40})
 
+    def smaller(self, directory: Path, system: str) -> Path:
+        """An inventory to add to the demo's own: another system of the same databases, the largest of them a small one."""
+        inventory = write_inventory(directory, {"demo": {}})
+        declared = yaml.safe_load((ROOT / "inventories/demo/group_vars/all/databases.yml").read_text())
+        declared["runbook_databases"][0]["name"] = system
+        self.make_database(system)
+        (inventory / "group_vars/all").mkdir(parents=True)
+        (inventory / "group_vars/all/smaller.yml").write_text(yaml.safe_dump({"runbook_system": system, **declared}))
+        return inventory
+
     def footprint(self) -> dict[str, str]:
         """Everything that a check run must leave as it is: stores, scratch, caches, metrics, Redis' saves."""
         state = self.state
@@ -240,7 +251,9 @@ def described(inventory: Path, **environment: str) -> dict[str, dict[str, Any]]:
 
 def parsed(description: Mapping[str, Any], **changes: Any) -> list[Described]:
     """As the modules parse a description: Ansible's part first, then ours."""
-    result = ArgumentSpecValidator(backup_info.ARGUMENT_SPEC).validate({**description, **changes})
-    assert result.error_messages == []
+    told = {**description, **changes}
+    parse_max_delete("max_delete", told.pop("max_delete"))  # the pruning's own
+    result = ArgumentSpecValidator(backup_info.ARGUMENT_SPEC).validate(told)
+    assert result.error_messages == [], result.error_messages
     _stores, databases = backup_info.build(result.validated_parameters)
     return databases

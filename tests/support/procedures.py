@@ -67,7 +67,7 @@ class Protected:
         return Scope(SYSTEM, self.database["engine"], self.database["name"])
 
     def engine(self) -> Any:
-        return engine_of("database", {**self.database, "work_dir": self.work_dir}, LocalRuntime())
+        return engine_of("database", self.database, LocalRuntime(), self.work_dir)
 
     def backup(self, store: Store, schedule: str | None = None) -> BackupJob:
         label = "scheduled" if schedule else "manual"
@@ -156,7 +156,7 @@ def new_bucket(s3: S3Server, endpoint_url: str | None = None, *, lock: bool = Fa
 def prune(*stores: Store, count: int = 2) -> list[PrunedScope]:
     job = PruneJob(SYSTEM, None, None, stores, [policy(count)] * len(stores), "/nowhere")
     planned = job.plan(utc_now(), remember=False)
-    job.apply(planned)
+    job.apply(planned, utc_now())
     return planned
 
 

@@ -88,7 +88,11 @@ class CopyJob:
         with scope_lock(self.work_dir, "copy", self.scope):
             classes = {store.label: wanted for store, wanted in zip(self.stores, self.storage_classes, strict=True)}
             for target in plans:
-                now_there = read_scope(target.destination, self.scope, self.cache_dir, remember=True)
+                try:
+                    now_there = read_scope(target.destination, self.scope, self.cache_dir, remember=True)
+                except RunbookError as error:
+                    errors.append(str(error))
+                    continue
                 copied_meanwhile = {backup.id for backup in now_there.backups}
                 for backup in target.backups:
                     if backup.id in copied_meanwhile:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .._catalog import Leased, ScopeListing, StoredBackup, read_scopes
+from .._catalog import Leased, ScopeListing, StoredBackup, read_scope, read_scopes
 from .._errors import RunbookError
 from .._policy import Policy
 from .._records import Manifest
@@ -109,17 +109,28 @@ class PruneJob:
                 planned.append(pruned)
         return planned
 
-    def apply(self, planned: Sequence[PrunedScope]) -> None:
+    def apply(self, planned: Sequence[PrunedScope], now: datetime) -> None:
         """Carry the plans out, every scope; ``freed`` becomes what is confirmed gone."""
+        policies = {store.label: policy for store, policy in zip(self.stores, self.policies, strict=True)}
         for pruned in planned:
             try:
-                _apply(pruned)
+                _apply(pruned, self._still_doomed(pruned, policies[pruned.store.label], now))
             except RunbookError as error:
                 pruned.failures.append(str(error))
 
+    def _still_doomed(self, pruned: PrunedScope, policy: Policy, now: datetime) -> list[StoredBackup]:
+        """Large stores take minutes: what was held, or failed its verification, since the plan was made is looked at again."""
+        doomed = pruned.doomed()
+        if not doomed:
+            return []
+        listing = read_scope(pruned.store, pruned.listing.scope, self.cache_dir, remember=False)
+        again = plan([backup.for_planning() for backup in listing.backups], policy, now, listing.unreadable)
+        still = set() if again.refused else {verdict.backup.id for verdict in again.delete}
+        return [backup for backup in doomed if backup.id in still]
 
-def _apply(pruned: PrunedScope) -> None:
-    doomed, pruned.freed = pruned.doomed(), 0
+
+def _apply(pruned: PrunedScope, doomed: list[StoredBackup]) -> None:
+    pruned.freed = 0
     if doomed:
         report = publication.remove(pruned.store, doomed)
         pruned.freed += report.freed

@@ -10,15 +10,17 @@ with a lease and no manifest is swept once its lease has expired (``docs/backup_
 from __future__ import annotations
 
 import os
+import secrets
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from .._catalog import Leased, StoredBackup
-from .._errors import RunbookError, StoreError
-from .._records import LEASE, MANIFEST, Lease, Manifest, encode, utc_now
+from .._errors import NotFound, RunbookError, StoreError, Unreadable
+from .._records import LEASE, MANIFEST, Lease, Manifest, encode, parse_lease, utc_now
 from .._store.base import DeleteReport, Store
 
 LEASE_TIME = timedelta(hours=1)
@@ -40,32 +42,51 @@ class Publication:
     def __init__(self, store: Store, directory: str) -> None:
         self.store = store
         self.directory = directory
+        self._owner = f"{_owner()}:{secrets.token_hex(4)}"
         self._lease_key = f"{directory}/{LEASE}"
-        self._renew_at = utc_now()
+        self._renew_at = 0.0  # by the monotonic clock: one that is stepped back must not stop renewals
         self.progress(0)
 
     def progress(self, done_bytes: int) -> None:
         """Called while bytes flow."""
-        now = utc_now()
-        if now >= self._renew_at:
-            lease = Lease(_owner(), "write", now + LEASE_TIME, done_bytes)
+        if time.monotonic() >= self._renew_at:
+            lease = Lease(self._owner, "write", utc_now() + LEASE_TIME, done_bytes)
             self.store.put(self._lease_key, encode(lease.to_dict()))
-            self._renew_at = now + RENEWAL
+            self._renew_at = time.monotonic() + RENEWAL.total_seconds()
 
     def publish(self, manifest: Manifest, records: dict[str, bytes] | None = None) -> None:
         """Put the records that belong beside the manifest, then the manifest, then let the lease go."""
+        self._require_whole(manifest)
         for name, data in (records or {}).items():
             self.store.put(f"{self.directory}/{name}", data)
         self.store.put(f"{self.directory}/{MANIFEST}", encode(manifest.to_dict()))
         with suppress(StoreError):  # the backup is good; an old lease beside a manifest means nothing
             self.store.delete([self._lease_key])
 
+    def _require_whole(self, manifest: Manifest) -> None:
+        """A writer that slept past its lease may have been swept: what is published must be there, and ours."""
+        sizes = {entry.key: entry.size for entry in self.store.entries(f"{self.directory}/")}
+        lost = [a.name for a in manifest.artefacts if sizes.get(f"{self.directory}/{a.name}") != a.size]
+        if lost or not self._ours():
+            raise StoreError(
+                f"{self.directory} in {self.store.label} was taken from this run, which was silent for longer than its lease"
+                f"{' (' + lost[0] + ' is gone)' if lost else ''}: nothing was published, run it again."
+            )
+
+    def _ours(self) -> bool:
+        try:
+            return parse_lease(self.store.get(self._lease_key), self.directory).owner == self._owner
+        except (NotFound, Unreadable):
+            return False
+
     def withdraw(self) -> None:
         """Remove everything that was written; what cannot be removed keeps its lease and is swept later.
 
-        A directory that has a manifest by now is a backup, whoever published it: it stays.
+        A directory that has a manifest by now is a backup, and one whose lease is another's is at work: both stay.
         """
         with suppress(RunbookError):
+            if not self._ours():
+                return
             self.store.sweep(f"{self.directory}/", older_than=timedelta(0))
             keys = {entry.key for entry in self.store.entries(f"{self.directory}/")} - {self._lease_key}
             if f"{self.directory}/{MANIFEST}" not in keys and not self.store.delete(sorted(keys)).errors:
@@ -95,16 +116,24 @@ def remove(store: Store, backups: Sequence[StoredBackup]) -> DeleteReport:
     rest = {key: b.id for b in backups if b.id not in errors for key in b.keys if key not in manifests}
     second = store.delete(key for key, backup in rest.items() if key != leases[backup])
     errors.update({rest[key]: reason for key, reason in second.errors.items()})
-    # A backup that lost its manifest but not its artefact keeps the lease: the sweep tries again.
-    unfinished = {rest[key] for key in second.errors}
+    # What lost its manifest but not all the rest keeps its lease, so that the sweep tries again.
+    unfinished = {backup.id for backup in backups if backup.id in errors and not _has_manifest(store, backup)}
     store.delete(key for backup, key in leases.items() if backup not in unfinished)
     deleted = [backup.id for backup in backups if backup.id not in errors]
     return DeleteReport(deleted, errors, first.freed + second.freed)
 
 
+def _has_manifest(store: Store, backup: StoredBackup) -> bool:
+    try:
+        return bool(store.get(f"{backup.manifest.path}/{MANIFEST}"))
+    except StoreError:
+        return False
+
+
 def left_behind(lease: Lease, now: datetime) -> bool:
     """Whether nobody is at work there: the lease has expired, or was a process of this host's that has ended."""
-    host, _colon, pid = lease.owner.rpartition(":")
+    host, _colon, rest = lease.owner.partition(":")
+    pid = rest.partition(":")[0]
     if not lease.live(now):
         return True
     if host != socket.gethostname() or not pid.isdigit():

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._catalog import ScopeListing, read_scope
 from .._description import Objectives
-from .._errors import StoreError
+from .._errors import MissingLibrary, StoreError
 from .._policy import Policy
 from .._records import Scope, utc_now
 from .._store.base import Store
@@ -36,7 +36,7 @@ def survey(
     for store in stores:
         try:
             store.check(write=False)
-        except StoreError as error:
+        except (StoreError, MissingLibrary) as error:
             away[store.label] = str(error)
 
     def listing(store: Store, scope: Scope) -> ScopeListing:

@@ -16,7 +16,7 @@ from .._engine.base import Engine
 from .._errors import Damaged, InputError, StoreError
 from .._lock import scope_lock
 from .._pipeline import StoredArtefacts
-from .._records import VERIFICATION, CheckResult, Manifest, Scope, Verification, encode, format_time, utc_now
+from .._records import MANIFEST, VERIFICATION, CheckResult, Manifest, Scope, Verification, encode, format_time, utc_now
 from .._result import Action
 from .._schedule import due_since
 from .._scratch import scratch_directory
@@ -103,22 +103,30 @@ class VerificationJob:
         """Restore it, judge it, record the verdict in every store. A damaged copy gives way to the next store's."""
         with scope_lock(self.work_dir, "verification", self.scope):
             verdicts: dict[str, Verification] = {}
+            errors: list[str] = []
             for store in target.stores:
-                verdict = verdicts[store.label] = self._verify(store, target.manifest)
+                try:
+                    verdict = verdicts[store.label] = self._verify(store, target.manifest)
+                except StoreError as error:
+                    errors.append(str(error))
+                    continue
                 if verdict.passed or verdict.checks:
                     break  # a failed check speaks of the backup itself, not of this copy's bytes
-            decisive = verdict
-            outcome = Outcome(decisive, {}, [])
+            if not verdicts:
+                raise StoreError(" ".join(errors))
+            outcome = Outcome(verdict, {}, errors)
             for store, listing in self.copies:
                 for backup in listing.backups:
                     if backup.id == target.manifest.id:
-                        self._note(outcome, store, backup, verdicts.get(store.label))
+                        self._note(outcome, store, backup, verdicts.get(store.label), target.manifest)
             return outcome
 
-    def _note(self, outcome: Outcome, store: Store, backup: StoredBackup, own: Verification | None) -> None:
+    def _note(
+        self, outcome: Outcome, store: Store, backup: StoredBackup, own: Verification | None, manifest: Manifest
+    ) -> None:
         """Record in one store; a store that cannot be read or written keeps nobody else from the verdict."""
         try:
-            outcome.recorded[store.label] = self._record(store, backup, own, outcome.verification)
+            outcome.recorded[store.label] = self._record(store, backup, own, outcome.verification, manifest)
         except StoreError as error:
             outcome.recorded[store.label] = f"not recorded: {error}"
             outcome.errors.append(f"The verdict was not recorded in {store.label}: {error}")
@@ -147,17 +155,22 @@ class VerificationJob:
         except Damaged as error:
             return replace(verdict, verified_at=utc_now(), reason=str(error))
 
-    def _record(self, store: Store, backup: StoredBackup, own: Verification | None, decisive: Verification) -> str:
+    def _record(
+        self, store: Store, backup: StoredBackup, own: Verification | None, decisive: Verification, manifest: Manifest
+    ) -> str:
         """Write a store's record: its own verdict, or the decisive one once its bytes are proved to be the same."""
         if own is None:
             if backup.storage_class in ARCHIVE_CLASSES:
                 return f"not recorded: archived in {backup.storage_class}, its bytes cannot be read"
             own = decisive
             try:
-                _drain(StoredArtefacts(store, backup.manifest))
+                _drain(StoredArtefacts(store, manifest))  # the verified one's: the same id may hold other bytes
             except Damaged as error:
                 own = replace(decisive, passed=False, method="checksum", restored_from=store.label,
                               restore_seconds=None, checks=(), reason=str(error))  # fmt: skip
+        store.get(
+            f"{backup.manifest.path}/{MANIFEST}"
+        )  # NotFound when a prune took the backup meanwhile: no record then
         store.put(f"{backup.manifest.path}/{VERIFICATION}", encode(own.to_dict()))
         return "passed" if own.passed else "failed"
 
