@@ -34,7 +34,7 @@ def runtime_of(declared: Mapping[str, Any]) -> Runtime:
 
 def engine_of(variable: str, database: Mapping[str, Any], runtime: Runtime, work_dir: str | None = None) -> Engine:
     """The engine of one database; only the one that is needed is imported. ``work_dir`` is for scratch copies."""
-    instance = runtime.resolve(database.get("service") or "")
+    instance = runtime.resolve(database.get("service") or "", f"{variable}.service")
     name, database = database["engine"], {**database, "work_dir": work_dir}
     if name == "postgresql":
         from ._engine.postgresql import PostgresqlEngine

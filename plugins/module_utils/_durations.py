@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 from ._errors import InputError
 from ._require import require
 
-_TEXT = re.compile(r"\A(\d+)([a-z])\Z")
+_TEXT = re.compile(r"\A(\d{1,9})([a-z])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = timedelta(days=36500)
+"""Longer, and dates and timers cannot hold it; it is also nobody's intention."""
+
 _CALENDAR = {"h": "hours", "d": "days", "w": "weeks", "m": "months", "y": "years"}
 
 
@@ -23,7 +26,10 @@ def parse_duration(variable: str, text: object) -> timedelta:
         raise InputError(
             f"{variable} is {text!r}, which is no positive duration: write a whole number and s, m, h, d or w, such as 24h."
         )
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    seconds = int(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise InputError(f"{variable} is {text!r}, which is too long: give at most {_LONGEST.days}d.")
+    return timedelta(seconds=seconds)
 
 
 def check_window(variable: str, text: object) -> str:

@@ -4,26 +4,46 @@
 """Private scratch directories that a killed run cannot leave behind for long.
 
 A directory is alive while a process holds the lock on its ``lock`` file; the kernel drops that lock with the process,
-so the next run tells the living from the dead without asking the clock.
+so the next run tells the living from the dead without asking the clock. The lock gets its name only once it is held,
+and says whose it is: a directory that merely looks like one of ours is never removed.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from ._errors import InputError, NoSpace
+from ._errors import InputError, NoSpace, RunbookError
 
 PREFIX = "runbook-"
+
+_NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")
+_MARKER = b"A runbook.ops scratch directory: removed once no process holds a lock on this file.\n"
+
+
+def unusable(directory: str, error: OSError, variable: str | None = None) -> RunbookError:
+    """The sentence for a ``directory`` that cannot be written in, or looked into."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"{directory} is full ({error.strerror}): free some space, or name another directory.")
+    named = f"{variable} is {directory!r}, which" if variable else directory
+    return InputError(
+        f"{named} is no directory this account can read and write ({error.strerror}): create it or name another."
+    )
 
 
 def free_space(directory: str) -> int:
     """Bytes an unprivileged writer may still use where ``directory`` lies."""
-    status = os.statvfs(directory)
+    try:
+        status = os.statvfs(directory)
+    except OSError as error:
+        raise unusable(directory, error) from None
     return status.f_bavail * status.f_frsize
 
 
@@ -37,14 +57,29 @@ def require_space(directory: str, needed: int, purpose: str) -> None:
         )
 
 
+def sweep(parent: str) -> list[str]:
+    """Remove the scratch directories in ``parent`` whose process is gone; returns their paths."""
+    with os.scandir(parent) as entries:
+        dead = [entry.path for entry in entries if _NAME.fullmatch(entry.name) and _dead(entry.path)]
+    for path in dead:
+        shutil.rmtree(path, ignore_errors=True)
+    return dead
+
+
 def _dead(path: str) -> bool:
+    """Whether ``path`` is a scratch directory, ours to remove, that nobody holds any more."""
     try:
-        fd = os.open(os.path.join(path, "lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
+        owner = os.lstat(path).st_uid
+        # Neither followed nor waited for: the file is not known to be ours yet.
+        fd = os.open(os.path.join(path, "lock"), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != owner or os.geteuid() not in (0, owner):
+            return False
+        if os.read(fd, len(_MARKER) + 1) != _MARKER:
+            return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
@@ -53,40 +88,39 @@ def _dead(path: str) -> bool:
     return True
 
 
-def sweep(parent: str, before_removal: Callable[[str], None] = lambda path: None) -> list[str]:
-    """Remove the scratch directories in ``parent`` whose process is gone; returns their paths."""
-    removed = []
-    with os.scandir(parent) as entries:
-        candidates = [
-            entry.path for entry in entries if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)
-        ]
-    for path in candidates:
-        if _owned(path) and _dead(path):
-            before_removal(path)
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path)
-    return removed
-
-
-def _owned(path: str) -> bool:
-    with suppress(OSError):
-        return os.geteuid() in (0, os.lstat(path).st_uid) and os.path.exists(os.path.join(path, "lock"))
-    return False
-
-
 @contextmanager
-def scratch_directory(parent: str) -> Iterator[str]:
-    """A new directory (0700) in ``parent``, gone when the context ends; dead siblings are swept first."""
-    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise InputError(
-            f"work_dir is {parent!r}, which is no directory this account can write: create it or name another."
-        )
-    sweep(parent)
-    path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
-    lock = os.open(os.path.join(path, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def scratch_directory(parent: str, variable: str = "work_dir") -> Iterator[str]:
+    """A new directory (0700) in ``parent``, gone when the context ends; dead siblings are swept first.
+
+    ``variable`` is where the operator named ``parent``.
+    """
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep(parent)
+        path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+    except OSError as error:
+        raise unusable(parent, error, variable) from None
+    lock = None
+    try:
+        try:
+            lock = _locked(path)
+        except OSError as error:
+            raise unusable(parent, error, variable) from None
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(path: str) -> int:
+    """The lock of the scratch directory ``path``, held; without that name a sweep sees no lock, so it is never free."""
+    unnamed = os.path.join(path, "lock.new")
+    fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.write(fd, _MARKER)
+        os.rename(unnamed, os.path.join(path, "lock"))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ._errors import Busy, CommandFailed, EngineError, InputError, TimedOut
-from ._scratch import PREFIX
+from ._scratch import PREFIX, unusable
 
 LOOPBACK = "127.0.0.1"
 ACCOUNTS = ("nobody", "postgres")
@@ -49,20 +49,23 @@ class Account(NamedTuple):
     name: str
 
 
-def account(run_as: str | None) -> Account | None:
-    """Whom a server has to run as: ``None`` unless we are root, which PostgreSQL refuses to run under."""
+def account(run_as: str | None, variable: str = "run_as") -> Account | None:
+    """Whom a server has to run as: ``None`` unless we are root, which PostgreSQL refuses to run under.
+
+    ``variable`` is where the operator names it.
+    """
     if os.geteuid() != 0:
         return None
     for name in (run_as,) if run_as else ACCOUNTS:
         with suppress(KeyError):
             entry = pwd.getpwnam(name)
             if entry.pw_uid == 0:
-                raise InputError("run_as is root, but a server must not run as root: name an unprivileged account.")
+                raise InputError(f"{variable} is root, but a server must not run as root: name an unprivileged account.")
             return Account(entry.pw_uid, entry.pw_gid, name)
     if run_as:
-        raise InputError(f"run_as is {run_as!r}, but this host has no such account: name one that exists.")
+        raise InputError(f"{variable} is {run_as!r}, but this host has no such account: name one that exists.")
     raise InputError(
-        f"run_as is not set and this host has none of the accounts {', '.join(ACCOUNTS)}: "
+        f"{variable} is not set and this host has none of the accounts {', '.join(ACCOUNTS)}: "
         "name an unprivileged account that exists, or run as an ordinary user."
     )
 
@@ -72,7 +75,10 @@ def give(directory: str, owner: Account | None) -> str:
 
     A scratch directory of ours around it is opened to pass through; other directories' modes are not ours to change.
     """
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise unusable(directory, error) from None
     if owner:
         os.chown(directory, owner.uid, owner.gid)
         parent = os.path.dirname(os.path.abspath(directory))
@@ -148,12 +154,16 @@ def spawn(
             os.truncate(held, 0)
             os.write(held, b"%d\n" % os.getpid())
 
-    source, sink = os.pipe()
-    log = os.open(stderr_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    opened: list[int] = []
     held = None
     try:
+        source, sink = os.pipe()
+        opened += source, sink
+        log = os.open(stderr_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        opened.append(log)
         if pid_file:
             held = os.open(pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            opened.append(held)
             _lock(held, pid_file)
         if account:
             os.fchown(source, account.uid, account.gid)  # so that the child may open /dev/stdin by name
@@ -169,9 +179,8 @@ user=account.uid if account else None, group=account.gid if account else None,
     except (OSError, subprocess.SubprocessError) as error:
         raise CommandFailed(f"{argv[0]} could not be started: {error}.") from None
     finally:
-        for fd in (source, sink, log, held):
-            if fd is not None:
-                os.close(fd)
+        for fd in opened:
+            os.close(fd)
     return process
 
 

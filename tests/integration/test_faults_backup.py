@@ -24,7 +24,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import Manife
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Upload
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from support.fault_report import Fault
-from support.procedures import Protected, failed, leftovers, nothing_but, policy, postgresql, prune, sqlite, whole
+from support.procedures import ROWS, Protected, failed, leftovers, nothing_but, policy, postgresql, prune, sqlite, whole
 from support.processes import children, gone
 
 from lab.embedded.servers import PostgresServer
@@ -32,7 +32,8 @@ from lab.embedded.servers import PostgresServer
 
 @pytest.fixture
 def shop(postgres: PostgresServer, tmp_path: Path) -> Iterator[Protected]:
-    with postgresql(postgres, tmp_path) as made:
+    """40 MB: more than zstd's workers take in before they give something out, however busy the machine is."""
+    with postgresql(postgres, tmp_path, ROWS.replace("12000", "40000")) as made:
         yield made
 
 

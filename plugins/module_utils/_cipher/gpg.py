@@ -77,7 +77,7 @@ class GpgEncryptor(ProgramEncryptor):
         self._gpg = program
         self._blocks: list[bytes] = []
         fingerprints: list[str] = []
-        with scratch_directory(tempfile.gettempdir()) as home:
+        with scratch_directory(tempfile.gettempdir(), "TMPDIR") as home:
             for number, recipient in enumerate(recipients):
                 block, key = self._choose(home, recipient, f"{variable}[{number}]")
                 if key.fingerprint not in fingerprints:
@@ -120,7 +120,7 @@ class GpgEncryptor(ProgramEncryptor):
 
     @contextmanager
     def _program(self) -> Iterator[list[str]]:
-        with scratch_directory(tempfile.gettempdir()) as home:
+        with scratch_directory(tempfile.gettempdir(), "TMPDIR") as home:
             argv = [*_isolated(self._gpg, home), "--trust-model", "always", "--compress-algo", "none"]
             for number, block in enumerate(self._blocks):
                 path = os.path.join(home, f"recipient-{number}")
@@ -150,7 +150,7 @@ class GpgDecryptor(ProgramDecryptor):
             return
         # gpg opens only with keys that were imported; in memory, the copy never reaches a disk.
         parent = _MEMORY if os.access(_MEMORY, os.W_OK) else tempfile.gettempdir()
-        with scratch_directory(parent) as home:
+        with scratch_directory(parent, "TMPDIR") as home:
             try:
                 self._import(home, self._key_file)
                 yield [*_isolated(self._gpg, home), *options]

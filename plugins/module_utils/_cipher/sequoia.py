@@ -123,7 +123,7 @@ class SequoiaEncryptor(ProgramEncryptor):
 
     @contextmanager
     def _program(self) -> Iterator[list[str]]:
-        with scratch_directory(tempfile.gettempdir()) as directory:
+        with scratch_directory(tempfile.gettempdir(), "TMPDIR") as directory:
             path = os.path.join(directory, "recipients")
             with open(path, "wb") as file:
                 file.write(self._keyring)

@@ -92,5 +92,6 @@ class Runtime(ABC):
     unsupported: frozenset[str] = frozenset()
 
     @abstractmethod
-    def resolve(self, service: str) -> Instance:
-        """The one healthy instance of ``service``; ``InputError`` names what there is when there is none, or several."""
+    def resolve(self, service: str, variable: str = "service") -> Instance:
+        """The one healthy instance of ``service``; ``InputError`` names what there is when there is none, or several,
+        and the ``variable`` that named it."""

@@ -21,6 +21,9 @@ from typing import IO
 from .._errors import CommandFailed, InputError, TimedOut
 from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Streamed
 
+_LONGEST_POLL = 3600.0
+"""Seconds: the kernel counts milliseconds in an int, which 25 days overflow."""
+
 
 class _Tail(threading.Thread):
     """Drains a pipe to its end and keeps the last ``STDERR_LIMIT`` bytes, so that no program blocks on stderr."""
@@ -96,7 +99,8 @@ class _Deadline:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         while not self.passed:
-            if poll.poll(max(self._end_at - time.monotonic(), 0.01) * 1000):
+            left = self._end_at - time.monotonic()
+            if poll.poll(min(max(left, 0.01), _LONGEST_POLL) * 1000):
                 return True
         return False
 
@@ -290,9 +294,9 @@ class LocalRuntime(Runtime):
 
     type = "local"
 
-    def resolve(self, service: str) -> Instance:
+    def resolve(self, service: str, variable: str = "service") -> Instance:
         if service:
             raise InputError(
-                f"service is {service!r}, but the runtime is local, where a database is found by host and port: remove service."
+                f"{variable} is {service!r}, but the runtime is local, where a database is found by host and port: remove service."
             )
         return LocalInstance()
