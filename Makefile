@@ -48,7 +48,7 @@ $(EACH): $(READY)
 
 .PHONY: bench
 bench: $(READY)
-	@$(VENV)/bin/python benchmarks/run.py
+	@PYTHONPATH=.:collections:tests $(VENV)/bin/python -m benchmarks.run
 
 .PHONY: lock
 lock: $(READY)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ansible_collections.runbook.ops.plugins.module_utils import _server
 from ansible_collections.runbook.ops.plugins.module_utils._engine._postgresql_scratch import ScratchDatabase, throw_away
 
 from lab.embedded.servers import PostgresServer
@@ -90,8 +91,9 @@ class _Verification:
         """The very server that a verification starts."""
         directory = self._place / f"by-hand-{secrets.token_hex(4)}"
         directory.mkdir()
+        account = _server.account(None)
         with throw_away(
-            str(directory), bin_dir=self._bin_dir, run_as=None, backup_id="by-hand", encoding="UTF8"
+            str(directory), bin_dir=self._bin_dir, account=account, backup_id="by-hand", encoding="UTF8"
         ) as scratch:
             yield scratch
         for left in directory.iterdir():

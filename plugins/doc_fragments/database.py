@@ -65,7 +65,7 @@ checks:
     - What must be true of a restored backup, each one of C({table, rows}), C({table, newest, within}), C({sql, name, expect}),
       C({extension}), C({role}), C({keys, expect}), C({file}).
     - C(rows) and C(expect) take a value, a comparison such as V(>=1), or V(source), which demands what was observed in the
-      very snapshot that was backed up.
+      very snapshot that was backed up. C(keys) do not take V(source), because Redis drops expired keys while it loads a backup.
   type: list
   elements: dict
   default: []

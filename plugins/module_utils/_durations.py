@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from ._errors import InputError
 from ._require import require
 
-_TEXT = re.compile(r"\A(\d{1,9})([a-z])\Z")
+_TEXT = re.compile(r"\A(\d{1,18})([a-z])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = timedelta(days=36500)
 """Longer, and dates and timers cannot hold it; it is also nobody's intention."""

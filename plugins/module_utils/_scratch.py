@@ -4,8 +4,8 @@
 """Private scratch directories that a killed run cannot leave behind for long.
 
 A directory is alive while a process holds the lock on its ``lock`` file; the kernel drops that lock with the process,
-so the next run tells the living from the dead without asking the clock. The lock gets its name only once it is held,
-and says whose it is: a directory that merely looks like one of ours is never removed.
+so the next run tells the living from the dead without asking the clock. The file says whose it
+is, from when its lock is held: a directory that merely looks like one of ours is never removed.
 """
 
 from __future__ import annotations
@@ -113,13 +113,11 @@ def scratch_directory(parent: str, variable: str = "work_dir") -> Iterator[str]:
 
 
 def _locked(path: str) -> int:
-    """The lock of the scratch directory ``path``, held; without that name a sweep sees no lock, so it is never free."""
-    unnamed = os.path.join(path, "lock.new")
-    fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    """The lock of the scratch directory ``path``; marked once it is held, so that no sweep ever finds it free."""
+    fd = os.open(os.path.join(path, "lock"), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         os.write(fd, _MARKER)
-        os.rename(unnamed, os.path.join(path, "lock"))
     except BaseException:
         os.close(fd)
         raise

@@ -60,7 +60,9 @@ def account(run_as: str | None, variable: str = "run_as") -> Account | None:
         with suppress(KeyError):
             entry = pwd.getpwnam(name)
             if entry.pw_uid == 0:
-                raise InputError(f"{variable} is root, but a server must not run as root: name an unprivileged account.")
+                raise InputError(
+                    f"{variable} is root, but a server must not run as root: name an unprivileged account."
+                )
             return Account(entry.pw_uid, entry.pw_gid, name)
     if run_as:
         raise InputError(f"{variable} is {run_as!r}, but this host has no such account: name one that exists.")

@@ -173,6 +173,10 @@ class Broken(Exception):
     pass
 
 
+def test_a_limit_of_months_can_be_waited_for(instance: Instance) -> None:
+    assert instance.run(["echo", "done"], timeout=30 * 86400).stdout == b"done\n"
+
+
 def test_a_sink_that_raises_ends_the_program(instance: Instance) -> None:
     pids: list[int] = []
 

@@ -18,6 +18,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._engine import (
     _postgresql_scratch,
     postgresql,
 )
+from ansible_collections.runbook.ops.plugins.module_utils._engine._postgresql_contents import read_through
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     Busy,
     CommandFailed,
@@ -124,6 +126,7 @@ def running(program: str) -> list[int]:
             ["127.0.0.1:1", "cannot be reached", "Connection refused", "check host, port"],
         ),
         ("unknown host", {"host": "nowhere.invalid"}, ["nowhere.invalid", "cannot be reached", "check host, port"]),
+        ("no host's name", {"host": "a..b"}, ["a..b:", "cannot be reached", "check host, port"]),
         ("no socket", {"host": "/nowhere"}, ["/nowhere", "cannot be reached"]),
     ],
 )
@@ -424,6 +427,58 @@ def test_a_scratch_server_that_dies_is_not_the_backups_fault(
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         engine.restore(shelf, place)
+
+
+def test_a_killed_pg_restore_is_not_the_backups_fault(shop: PostgresqlSubject, shelf: Shelf, scratch: Path) -> None:
+    engine = shop.engine()
+    shelf.take(engine)
+    with engine.scratch(shelf, str(scratch)) as place:
+        killed = scratch / "bin"
+        killed.mkdir()
+        (killed / "pg_restore").write_text("#!/bin/sh\nkill -KILL $$\n")
+        (killed / "pg_restore").chmod(0o755)
+        dying = replace(engine, bin_dir=str(killed))
+        for attempt in (lambda: dying.restore(shelf, place), lambda: read_through(dying._restoring, shelf, timeout=9)):
+            with pytest.raises(CommandFailed, match=r"pg_restore was ended by SIGKILL.*nothing about the backup"):
+                attempt()
+
+
+@pytest.mark.parametrize(
+    ("said", "private", "error"),
+    [
+        ("pg_restore: error: could not execute query: ERROR:  could not create unique index", True, Damaged),
+        ("pg_restore: error: could not execute query: ERROR:  permission denied for schema x", True, Damaged),
+        ("pg_restore: error: could not execute query: ERROR:  permission denied for schema x", False, EngineError),
+        ("pg_restore: error: could not execute query: ERROR:  must be owner of extension x", False, EngineError),
+        ("pg_restore: error: connection failed: FATAL:  sorry, too many clients already", False, EngineError),
+        ("pg_restore: error: could not execute query: ERROR:  out of memory", True, EngineError),
+        ("pg_restore: error: a worker process died unexpectedly", True, EngineError),
+        ("pg_restore: error: could not read from input file: end of file", True, Damaged),
+        ("", True, EngineError),
+    ],
+)
+def test_only_evidence_is_for_a_verdict(
+    shop: PostgresqlSubject, said: str, private: bool, error: type[Exception]
+) -> None:
+    place = _postgresql_scratch.ScratchDatabase("18.0", 18, shop.engine().target, "/", private)
+    assert type(postgresql._why_not_restored(place, said)) is error
+
+
+def test_a_named_scratch_server_that_is_older_is_told(
+    shop: PostgresqlSubject, shelf: Shelf, scratch: Path, tmp_path: Path
+) -> None:
+    shelf.take(shop.engine())
+    old = start_postgres(tmp_path / "old", major=16)
+    try:
+        named = {"host": old.host, "port": old.port, "user": old.user, "password": old.password}
+        engine = shop.engine(scratch=named)
+        with (
+            pytest.raises(EngineError, match=r"is PostgreSQL 16\..*older than the 18\..*of version 18 or newer"),
+            engine.scratch(shelf, str(scratch)),
+        ):
+            pytest.fail("the scratch was handed out")
+    finally:
+        old.stop()
 
 
 def test_a_killed_verification_takes_its_server_with_it(shop: PostgresqlSubject, shelf: Shelf, scratch: Path) -> None:

@@ -65,7 +65,7 @@ def a_redis(request: pytest.FixtureRequest, directory: Path, stack: ExitStack) -
     declared = {
         "engine": "redis", "name": "cache", "host": server.host, "port": server.port, "password": server.password,
         "bin_dir": str(Path(server.server_binary).parent), "timeout": "60s",
-        "checks": [{"keys": "session:*", "expect": "source"}],
+        "checks": [{"keys": "session:*", "expect": 100}],
     }  # fmt: skip
     return Protected(declared, str(directory / "work"))
 

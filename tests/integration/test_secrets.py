@@ -76,7 +76,7 @@ class Scene:
                 ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile", ANSIBLE_CACHE_PLUGIN_CONNECTION=str(here / "facts"),
                 **self.demo.environment, **environment,
             )  # fmt: skip
-        assert result.returncode == 0, result.stdout[-3000:]
+        assert result.returncode == 0, result.stdout[-9000:]
         assert watch.rounds > 10
         afterwards()
         state = self.demo.state
@@ -130,8 +130,8 @@ def scene(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
         "PostgreSQL's superuser's password": state["postgres"]["superuser_password"],
         "Redis' password": state["redis"]["password"],
         "S3's secret key": state["s3"]["secret_key"],
-        "a vaulted password": randomness.token_urlsafe(18),
-        "the vault's password": randomness.token_urlsafe(18),
+        "a vaulted password": f"vaulted-{randomness.token_urlsafe(18)}",
+        "the vault's password": f"vault-{randomness.token_urlsafe(18)}",
         "OPENAI_API_KEY in .env": env["OPENAI_API_KEY"],
         "JWT_SECRET_KEY in .env": env["JWT_SECRET_KEY"],
         "the TLS key": key[1],
@@ -288,4 +288,4 @@ def test_a_wrong_type_gives_no_secret_away(tmp_path: Path) -> None:
     found = Secrets({"the password": PASSWORD}).in_text(result.stdout + result.stderr, "output")
     lines = [line for line in result.stdout.splitlines() if PASSWORD in line]
     assert not found, lines
-    assert result.stdout.count("failed=1") == len(WRONG), result.stdout[-3000:]
+    assert result.stdout.count("failed=1") == len(WRONG), result.stdout[-9000:]

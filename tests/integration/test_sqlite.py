@@ -227,9 +227,43 @@ def test_a_wal_database_in_a_directory_it_may_not_write_is_told(tmp_path: Path, 
     (closed / "sme.db").chmod(0o644)
     if os.geteuid() != 0:
         closed.chmod(0o555)
-    with unprivileged(), pytest.raises(EngineError, match="in WAL mode to write its directory"):
+    with (
+        unprivileged(),
+        pytest.raises(EngineError, match="in WAL mode and this account may not write it and its directory"),
+    ):
         declared(closed / "sme.db", work_dir).preflight()
     closed.chmod(0o755)
+
+
+def test_nothing_is_left_beside_an_idle_wal_database(tmp_path: Path, work_dir: Path, shelf: Shelf) -> None:
+    home = tmp_path / "app"
+    home.mkdir()
+    make(home / "sme.db", wal=True)
+    engine = declared(home / "sme.db", work_dir)
+    made = home.stat().st_mtime_ns
+    facts = engine.preflight()
+    assert facts.details["journal_mode"] == "wal" and facts.estimated_bytes >= (home / "sme.db").stat().st_size
+    assert home.stat().st_mtime_ns == made, "looking wrote beside the database"
+    shelf.take(engine)
+    assert os.listdir(home) == ["sme.db"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root makes another account's database")
+def test_an_account_that_would_lock_the_application_out_is_refused(
+    tmp_path: Path, work_dir: Path, shelf: Shelf
+) -> None:
+    home = tmp_path / "app"
+    home.mkdir()
+    make(home / "sme.db", wal=True)
+    home.chmod(0o777)
+    with unprivileged():
+        for attempt in (
+            declared(home / "sme.db", work_dir).preflight,
+            lambda: shelf.take(declared(home / "sme.db", work_dir)),
+        ):
+            with pytest.raises(EngineError, match="take the backup as root or as the file's owner"):
+                attempt()
+    assert os.listdir(home) == ["sme.db"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root reads another account's database")
@@ -269,7 +303,9 @@ def test_in_wal_mode_a_long_writer_is_not_waited_for(tmp_path: Path, work_dir: P
     assert dump.observed["table_rows:entry"] == 2000
 
 
-def test_a_transaction_that_a_crash_left_open_is_told(tmp_path: Path, work_dir: Path, database: Path) -> None:
+def test_a_transaction_that_a_crash_left_open_is_told(
+    tmp_path: Path, work_dir: Path, database: Path, shelf: Shelf
+) -> None:
     crashed = tmp_path / "crashed.db"
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA cache_size = 2")
@@ -278,7 +314,8 @@ def test_a_transaction_that_a_crash_left_open_is_told(tmp_path: Path, work_dir: 
         shutil.copy(database, crashed)
         shutil.copy(f"{database}-journal", f"{crashed}-journal")
     with pytest.raises(EngineError, match="left in the middle of a transaction by a crash"):
-        declared(crashed, work_dir).preflight()
+        shelf.take(declared(crashed, work_dir))
+    assert Path(f"{crashed}-journal").exists()
 
 
 def test_a_check_can_only_read(database: Path, work_dir: Path, shelf: Shelf, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._checks import parse_checks
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
     encryptor_of,
+    engine_of,
     objectives_of,
     policy_of,
     runtime_of,
@@ -85,10 +86,19 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "id with newline at its end": (backup_id("20260301T020000Z-5f3a9c1e\n"), "5f3a9c1e\\n'", "take one"),
     "duration": (lambda: parse_duration("database.rpo", "1 day"), "database.rpo is '1 day'", "such as 24h"),
     "duration zero": (lambda: objectives_of("databases[0]", {"rto": "0h"}), "databases[0].rto is '0h'", "such as 24h"),
+    "duration beyond dates": (lambda: parse_duration("database.rpo", "36501d"), "database.rpo is '36501d'", "at most 36500d"),
+    "duration beyond numbers": (lambda: parse_duration("database.rpo", "9" * 16 + "d"), "rpo is '9999", "at most 36500d"),
     "window": (lambda: check_window("keep_labelled", "10s"), "keep_labelled is '10s'", "h, d, w, m or y"),
     "schedule": (lambda: schedule_of("schedules.backup", "daily"), "schedules.backup is 'daily'", "0 2 * * *"),
     "schedule, six fields": (lambda: schedule_of("schedules.backup", "0 0 2 * * *"), "schedules.backup", "five-field"),
     "schedule, hour 25": (lambda: schedule_of("schedules.backup", "0 25 * * *"), "schedules.backup", "cron expression"),
+    "schedule, 31 February": (
+        lambda: schedule_of("schedules.backup", "0 2 31 2 *"), "schedules.backup is '0 2 31 2 *'", "correct its day",
+    ),
+    "service": (
+        lambda: engine_of("databases[0]", {"engine": "redis", "service": "db"}, runtime_of({"type": "local"})),
+        "databases[0].service is 'db'", "remove service",
+    ),
     "runtime": (lambda: runtime_of({"type": "nomad"}), "runtime.type is 'nomad'", "local"),
     "no store": (lambda: stores_of([]), "stores is empty", "name at least one"),
     "a store twice": (lambda: stores_of([{"type": "local", "path": "/b"}] * 2), "local:/b twice", "keep one"),
@@ -99,6 +109,9 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "check of another engine": (checks("redis", {"table": "t", "rows": 1}), "databases[0].checks[0]", "keys"),
     "check without expectation": (checks("sqlite", {"table": "t"}), "databases[0].checks[0] has nothing", "rows or newest"),
     "check with too much": (checks("postgresql", {"role": "r", "rows": 1}), "has rows beside role", "nothing else"),
+    "equal counts of keys": (
+        checks("redis", {"keys": "*", "expect": "source"}), "databases[0].checks[0].expect is source", "give a number",
+    ),
     "check twice": (checks("sqlite", *[{"table": "t", "rows": 1}] * 2), "declares table_rows:t twice", "keep one"),
     "freshness": (checks("sqlite", {"table": "t", "newest": "at", "within": "x"}), "[0].within is 'x'", "such as 24h"),
 }  # fmt: skip
@@ -120,3 +133,4 @@ def test_good_input_of_every_kind() -> None:
     assert [rule.name for rule in parsed] == ["last", "monthly"]
     assert parse_max_delete("max_delete", "50%").allows(5, 10) and not parse_max_delete("max_delete", 4).allows(5, 10)
     assert schedule_of("s", None) is None and schedule_of("s", "*/15 2-4 * * 1") == "*/15 2-4 * * 1"
+    assert schedule_of("s", "0 2 29 2 *") == "0 2 29 2 *"  # a rare date is a date

@@ -152,7 +152,7 @@ def session(target: Target, application: str) -> Iterator[Session]:
             host=target.host, port=target.port, user=target.user, password=target.password, dbname=target.database,
             connect_timeout=_CONNECT_SECONDS, application_name=application, autocommit=True, client_encoding="utf8", **_ALIVE,
         )  # fmt: skip
-    except psycopg.Error as error:
+    except (psycopg.Error, UnicodeError) as error:  # the latter of a host such as "a..b"
         raise EngineError(_why_unreachable(target, error)) from None
     try:
         opened = Session(target, connection)
@@ -187,6 +187,8 @@ def _why_unreachable(target: Target, error: Exception) -> str:
 
 def _said(error: Any) -> str:
     """The server's primary message, else the last telling line of libpq's report."""
+    if isinstance(error, UnicodeError):
+        return str(error)
     if error.diag.message_primary:
         return str(error.diag.message_primary)
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 
-from .._errors import Damaged
+from .._errors import CommandFailed, Damaged
+from .._runtime.base import Completed
 from ._postgresql_programs import Programs
 from .base import ArtefactReader
 
@@ -58,6 +60,7 @@ def _told(programs: Programs, argv: list[str], reader: ArtefactReader, timeout: 
     """What pg_restore says of a dump's beginning; no more of it is read than that takes."""
     name = Names.of(reader).data
     told = programs.instance.feed(argv, reader.read(name), timeout=timeout, limit=_LIST_LIMIT)
+    require_ended(told)
     if told.returncode != 0:
         raise Damaged(f"{name} is no dump that pg_restore can read: {telling(told.stderr)}.")
     return told.stdout
@@ -70,6 +73,7 @@ def read_through(programs: Programs, reader: ArtefactReader, *, timeout: float) 
     read = programs.instance.feed(programs.read_through(), source, timeout=timeout)
     for _rest in source:  # pg_restore stops at the dump's end or at damage; the digest covers all there is
         pass
+    require_ended(read)
     if read.returncode != 0:
         raise Damaged(f"{names.data} cannot be read through by pg_restore: {telling(read.stderr)}.")
     roles(reader)
@@ -101,6 +105,16 @@ def require_readable(programs: Programs, reader: ArtefactReader) -> None:
     major = re.search(r" (\d+)", wrote)
     if major:
         programs.at_least("pg_restore", int(major[1]), f"the {wrote} that wrote this backup")
+
+
+def require_ended(restore: Completed) -> None:
+    """``CommandFailed`` when pg_restore did not come to an end of its own, which is 0 or 1: no verdict on any backup."""
+    code = restore.returncode
+    if code not in (0, 1):
+        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with return code {code}"
+        raise CommandFailed(
+            f"pg_restore {ended}, which tells nothing about the backup: see whether memory ran out, and run it again."
+        )
 
 
 def telling(stderr: str) -> str:

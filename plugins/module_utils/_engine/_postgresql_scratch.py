@@ -51,6 +51,15 @@ class ScratchDatabase(Place):
     directory: str
     private: bool
 
+    def require_major(self, source: str) -> None:
+        """``EngineError`` when this server is older than the backup's, whose dumps it need not understand."""
+        wanted = re.match(r"\d+", source)
+        if wanted and int(wanted[0]) > self.server_major:
+            raise EngineError(
+                f"The scratch server at {self.target.host}:{self.target.port} is PostgreSQL {self.server_version}, older than "
+                f"the {source} that the backup was taken of: name one of version {wanted[0]} or newer, or set bin_dir to its programs."
+            )
+
     def require_extensions(self, wanted: Sequence[str]) -> None:
         """``EngineError`` names the extensions that a restore would need and this server lacks."""
         with session(self.target, APPLICATION) as opened:
@@ -65,12 +74,11 @@ class ScratchDatabase(Place):
 
 @contextmanager
 def throw_away(
-    directory: str, *, bin_dir: str | None, run_as: str | None, backup_id: str, encoding: str
+    directory: str, *, bin_dir: str | None, account: _server.Account | None, backup_id: str, encoding: str
 ) -> Iterator[ScratchDatabase]:
     """A server that lives inside ``directory`` for as long as the context, and no longer than this process."""
     # No role of a backup has this name, so all of them can be created beside it.
     owner = Target(_server.LOOPBACK, 0, f"runbook_{secrets.token_hex(8)}", secrets.token_urlsafe(24), "postgres")
-    account = _server.account(run_as)
     programs = server_programs(bin_dir)
     home = _server.give(os.path.join(directory, "server"), account)
     data_dir = os.path.join(home, "data")

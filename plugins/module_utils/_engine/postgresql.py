@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from .._records import CheckResult
 from .._runtime.base import Instance, Sink
 from .._runtime.local import LocalInstance
 from .._scratch import require_space
+from .._server import account
 from ._postgresql_checks import observe
 from ._postgresql_connection import Deadline, StatementFailed, Target, session
 from ._postgresql_contents import (
@@ -27,6 +29,7 @@ from ._postgresql_contents import (
     extensions,
     has_role,
     read_through,
+    require_ended,
     require_readable,
     roles,
     telling,
@@ -42,6 +45,26 @@ a header of 28 bytes), indexes up to as much again."""
 
 _EMPTY_SERVER = 256 << 20
 """An empty cluster, its log and the WAL of small changes; bulk loads write none (``wal_level`` is minimal)."""
+
+_OF_THE_DUMP = re.compile(
+    r"ERROR: |could not read from input file|unexpected end of file|magic string|data block|in archive|uncompress"
+)
+"""What a server says of statements, and pg_restore of the file: evidence against a backup whose bytes are proved."""
+
+_OF_THE_HOST = re.compile(
+    r"out of (shared )?memory|too many (connections|clients)|connection slots|Cannot allocate|Too many open files"
+    r"|could not (fork|resize shared memory|load library|access file)|terminating connection|canceling"
+    r"|could not (open|create|write|extend|fsync)( to| temporary| extension control)? (file|directory)"
+)
+"""What an error says that the same backup would not meet elsewhere."""
+
+_OF_THE_ACCOUNT = re.compile(r"permission denied|must be (an? )?(owner|superuser|member|able)")
+"""The same, where the server and the account's rights in it are somebody else's."""
+
+_UNABLE = ("53", "57P", "58")
+"""SQLSTATEs of a server that lacks resources, is shut down, or is failed by its system."""
+
+_NO_RIGHT = "42501"
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -60,6 +83,7 @@ class PostgresqlEngine(Engine):
     timeout: float = 14400.0
     scratch_server: Target | None = None
     run_as: str | None = None
+    variable: str = "database"
 
     @classmethod
     def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> PostgresqlEngine:
@@ -76,6 +100,7 @@ class PostgresqlEngine(Engine):
             timeout=_seconds(variable, database, "timeout", "4h"),
             scratch_server=_scratch_server(f"{variable}.scratch", database.get("scratch"), target),
             run_as=database.get("run_as"),
+            variable=variable,
         )
 
     @property
@@ -142,8 +167,11 @@ class PostgresqlEngine(Engine):
         with (  # pylint: disable=contextmanager-generator-missing-cleanup  # left when the caller's `with` ends
             named(self.scratch_server, directory, **about)
             if self.scratch_server
-            else throw_away(directory, bin_dir=self.bin_dir, run_as=self.run_as, **about)
+            else throw_away(
+                directory, bin_dir=self.bin_dir, account=account(self.run_as, f"{self.variable}.run_as"), **about
+            )
         ) as place:
+            place.require_major(reader.manifest.server_version)
             place.require_extensions(wanted)
             yield place
 
@@ -157,6 +185,7 @@ class PostgresqlEngine(Engine):
             _unpack(reader, path)
             argv = self._restoring.restore(path, scratch.target, jobs=os.cpu_count() or 1, roles=scratch.private)
             ended = self._restoring.instance.run(argv, timeout=deadline.left(), env=scratch.target.environment)
+            require_ended(ended)
             if ended.returncode != 0:
                 raise _why_not_restored(scratch, ended.stderr)
         finally:
@@ -168,6 +197,8 @@ class PostgresqlEngine(Engine):
             with session(scratch.target, APPLICATION) as opened:
                 opened.rows(roles(reader), seconds=self.timeout)
         except StatementFailed as error:
+            if error.sqlstate.startswith(_UNABLE):
+                raise
             raise Damaged(f"{Names.of(reader).globals} cannot be restored: {error.said}.") from None
 
     def verify(self, reader: ArtefactReader, place: Place) -> list[CheckResult]:
@@ -189,6 +220,8 @@ class PostgresqlEngine(Engine):
                     opened.limit_statements(deadline.left())
                     observed = observe(opened, check, seconds=deadline.left())
         except StatementFailed as error:
+            if error.sqlstate.startswith(_UNABLE) or (error.sqlstate == _NO_RIGHT and not scratch.private):
+                raise
             expected = "an answer" if check.expected is None else check.expected
             return CheckResult(check.name, expected, f"error: {error.said}", False)
         return check.judge(observed, manifest.observed, manifest.consistent_at)
@@ -216,14 +249,21 @@ def _unpack(reader: ArtefactReader, path: str) -> None:
 
 
 def _why_not_restored(scratch: ScratchDatabase, stderr: str) -> Exception:
-    """Space and the scratch server's own end are no fault of the backup's; all else is for its verdict."""
+    """The backup's bytes are proved by now, so only what is evidence against it is for its verdict."""
     said = telling(stderr)
     if "No space left on device" in stderr:
         return NoSpace(
             f"The scratch server ran out of space while restoring ({said}): free some in {scratch.directory}."
         )
     with session(scratch.target, APPLICATION):
-        return Damaged(f"The dump cannot be restored: {said}.")
+        pass
+    elsewhere = _OF_THE_HOST.search(said) or (not scratch.private and _OF_THE_ACCOUNT.search(said))
+    if elsewhere or not _OF_THE_DUMP.search(said):
+        return EngineError(
+            f"The scratch server at {scratch.target.host}:{scratch.target.port} could not take the dump, which tells nothing "
+            f"about the backup ({said}): see to the server and to the rights of {scratch.target.user!r}, and verify again."
+        )
+    return Damaged(f"The dump cannot be restored: {said}.")
 
 
 def _target(variable: str, declared: Mapping[str, Any], database: str) -> Target:

@@ -71,7 +71,7 @@ class RedisEngine(Engine):
 
     def __init__(
         self, instance: Instance, login: Login, *, checks: Sequence[Check] = (), timeout: float = 14400.0,
-        bin_dir: str | None = None, run_as: str | None = None,
+        bin_dir: str | None = None, run_as: str | None = None, variable: str = "database",
     ) -> None:  # fmt: skip
         self._instance = instance
         self._login = login
@@ -79,6 +79,7 @@ class RedisEngine(Engine):
         self._timeout = timeout
         self._bin_dir = bin_dir
         self._run_as = run_as
+        self._variable = variable
 
     @classmethod
     def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> Self:
@@ -94,7 +95,7 @@ class RedisEngine(Engine):
             instance, Login(host, port, user, password),
             checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
             timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
-            bin_dir=database.get("bin_dir"), run_as=database.get("run_as"),
+            bin_dir=database.get("bin_dir"), run_as=database.get("run_as"), variable=variable,
         )  # fmt: skip
 
     def preflight(self) -> Facts:
@@ -128,7 +129,7 @@ class RedisEngine(Engine):
     def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
         size = reader.manifest.artefacts[0].raw_size
         require_space(directory, size, f"the restored {DATA}")
-        account = _server.account(self._run_as)
+        account = _server.account(self._run_as, f"{self._variable}.run_as")
         place = RedisPlace(
             _server.give(os.path.join(directory, "redis"), account), account, _version(self._server_binary())
         )
@@ -155,11 +156,9 @@ class RedisEngine(Engine):
             raise
 
     def verify(self, reader: ArtefactReader, place: Place) -> list[CheckResult]:
-        manifest = reader.manifest
         with closing(Redis(_own(place).login())) as server:
             return [
-                check.judge(_count_restored(server, check.subject), manifest.observed, manifest.consistent_at)
-                for check in self._checks
+                check.judge_count(server.count_keys(check.subject), _expired(server.info())) for check in self._checks
             ]
 
     @contextmanager
@@ -238,10 +237,9 @@ def _own(place: Place) -> RedisPlace:
     return place
 
 
-def _count_restored(server: Redis, pattern: str) -> int:
-    """As ``count_keys``; all keys together as the file held them, with those whose time came before they were loaded."""
-    found = server.count_keys(pattern)
-    return found + int(server.info().get("rdb_last_load_keys_expired", 0)) if pattern == "*" else found
+def _expired(info: Mapping[str, Any]) -> int:
+    """Keys of the file that a server dropped, of whatever name: while it loaded them, and since."""
+    return int(info.get("rdb_last_load_keys_expired", 0)) + int(info.get("expired_keys", 0))
 
 
 def _version(binary: str) -> str:

@@ -35,6 +35,9 @@ from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
 TOOL = f"sqlite online backup {sqlite3.sqlite_version}"
 
 _MAGIC = b"SQLite format 3\0"
+_HEADER = 100
+_READ_VERSION, _WAL = 19, b"\2"
+"""Where the header tells what a reader must understand, and what it has there for a database in WAL mode."""
 _PAGES_A_STEP = 2048
 """8 MiB of the usual page size: the time limit is looked at after each."""
 _OPCODES = 20_000
@@ -130,12 +133,13 @@ class SqliteEngine(Engine):
         )  # fmt: skip
 
     def preflight(self) -> Facts:
-        deadline = _Deadline(self._timeout, f"Looking at {self._path}")
-        with self._snapshot(deadline) as source:
-            size = _size(source)
-            (journal_mode,) = source.execute("PRAGMA journal_mode").fetchone()
+        """Without SQLite, which would make files beside a database in WAL mode."""
+        wal = self._inspected()
+        size = os.path.getsize(self._path)
+        with suppress(FileNotFoundError):
+            size += os.path.getsize(f"{self._path}-wal")
         require_space(self._work_dir, size, f"the copy of {self._path}")
-        return Facts(sqlite3.sqlite_version, TOOL, size, {"journal_mode": journal_mode})
+        return Facts(sqlite3.sqlite_version, TOOL, size, {"journal_mode": "wal" if wal else "rollback"})
 
     def dump(self, open_artefact: OpenArtefact) -> Dump:
         deadline = _Deadline(self._timeout, f"The backup of {self._path}")
@@ -154,9 +158,11 @@ class SqliteEngine(Engine):
     @contextmanager
     def _snapshot(self, deadline: _Deadline) -> Iterator[sqlite3.Connection]:
         """The source in a read transaction that has begun: from here on, nobody's writes are seen."""
-        self._require_file()
+        # In WAL mode a reader makes -wal and -shm where there are none, and only one that may write removes them. In the
+        # older modes it makes none, and may not be the one that rolls a crashed transaction back.
+        mode = "mode=rw" if self._inspected() else "mode=ro"
         try:
-            with closing(_open(self._path, "mode=ro", deadline, busy=self._lock_timeout)) as source:
+            with closing(_open(self._path, mode, deadline, busy=self._lock_timeout)) as source:
                 source.execute("BEGIN")
                 source.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 yield source
@@ -165,6 +171,30 @@ class SqliteEngine(Engine):
                 raise deadline.error() from None
             kind = NoSpace if _code(error) == sqlite3.SQLITE_FULL else EngineError
             raise kind(f"{self._path} {_why(error)}.") from None
+
+    def _inspected(self) -> bool:
+        """Whether the file, which must be a database that this account can back up, is in WAL mode."""
+        self._require_file()
+        try:
+            with open(self._path, "rb") as file:
+                head = file.read(_HEADER)
+        except OSError as error:
+            raise EngineError(f"{self._path} {_NOT_ALLOWED} ({error.strerror}).") from None
+        if not head.startswith(_MAGIC):
+            raise EngineError(f"{self._path} {_WHY[sqlite3.SQLITE_NOTADB]}.")
+        wal = head[_READ_VERSION : _READ_VERSION + 1] == _WAL
+        if wal and not self._may_keep_wal():
+            raise EngineError(
+                f"{self._path} is in WAL mode and this account may not write it and its directory, so the files that "
+                "SQLite makes there would stay and lock its application out: take the backup as root or as the file's owner."
+            )
+        return wal
+
+    def _may_keep_wal(self) -> bool:
+        """Whether SQLite can make its files beside the database, unless the application has them there, and remove them."""
+        made = os.path.exists(f"{self._path}-shm")
+        needed = [self._path] if made else [self._path, os.path.dirname(self._path)]
+        return all(os.access(path, os.W_OK, effective_ids=True) for path in needed)
 
     def _require_file(self) -> None:
         try:

@@ -123,6 +123,10 @@ class Redis:
             if text.startswith(("BUSY ", "MASTERDOWN ")):
                 raise Unavailable(f"{self} takes no commands now: {text}.") from None
             raise EngineError(f"{self} refused {words[0]}: {text or 'without a reason'}.") from None
+        except (errors.RedisError, UnicodeError) as error:  # no answer of Redis's, or no name that a host can have
+            raise EngineError(
+                f"{self} is no Redis server that can be talked to ({error}): correct host and port."
+            ) from None
 
     def _login_refused(self, text: str) -> str:
         if not self.login.password:

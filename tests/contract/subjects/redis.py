@@ -21,8 +21,8 @@ from lab.embedded.servers import RedisServer
 
 class RedisSubject(Subject):
     holding = (
-        {"keys": "*", "expect": "source"},
-        {"keys": "guardrail:*", "expect": "source"},
+        {"keys": "*", "expect": 357},
+        {"keys": "guardrail:*", "expect": 350},
         {"keys": "queue", "expect": 1},
     )
     failing: ClassVar = {"keys": "session:*", "expect": ">=1"}
