@@ -24,8 +24,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import (
     new_id,
 )
 from ansible_collections.runbook.ops.plugins.module_utils._retention import Backup, plan
-from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
 from ansible_collections.runbook.ops.plugins.module_utils._store._s3_bucket import Credentials
+from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Store
 from support.s3_requests import counted
 
 from lab.embedded.servers import start_s3

@@ -21,7 +21,7 @@ from lab.embedded.servers import RedisServer
 
 class RedisSubject(Subject):
     holding = (
-        {"keys": "*", "expect": 357},
+        {"keys": "*", "expect": 356},
         {"keys": "guardrail:*", "expect": 350},
         {"keys": "queue", "expect": 1},
     )
