@@ -38,11 +38,11 @@ def slower(one: Contestant, other: Contestant, what: str, limit: float | None = 
     return Row(what, _figure(spread, one, other), f"<= {limit}x" if limit else "", held)
 
 
-def faster(one: Contestant, other: Contestant, what: str, limit: float | None = None) -> Row:
-    """``one`` against ``other``, which is what people do today: how many times as fast it was."""
-    spread = ratio(other, one)
+def faster(ours: Contestant, theirs: Contestant, what: str, limit: float | None = None) -> Row:
+    """``ours`` against ``theirs``, which is what people do today: how many times as fast it was."""
+    spread = ratio(theirs, ours)
     held = None if limit is None else spread.median >= limit
-    return Row(what, _figure(spread, one, other), f">= {limit}x" if limit else "", held)
+    return Row(what, _figure(spread, ours, theirs), f">= {limit}x" if limit else "", held)
 
 
 def _figure(spread: Spread, one: Contestant, other: Contestant) -> str:

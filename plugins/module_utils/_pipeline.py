@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -22,6 +20,7 @@ from ._errors import Damaged, InputError, NotFound
 from ._records import Artefact, Manifest
 from ._require import require
 from ._runtime.base import CHUNK, Sink
+from ._stages import Behind, ahead
 from ._store.base import Store
 
 _SEARCH = {"window_log": 21, "hash_log": 17, "min_match": 7}
@@ -34,9 +33,6 @@ _JOB = 2 << 20
 
 _CORES = 6
 """More than one dump can keep busy; each takes up to 10 MiB."""
-
-_AHEAD = 8
-"""Chunks that wait between two steps: enough that one goes on while another is held up for a moment."""
 
 
 class Counted:
@@ -55,45 +51,6 @@ class Counted:
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
-
-
-class Behind:
-    """A sink whose work is done in a thread of its own, at most ``_AHEAD`` chunks behind.
-
-    So the steps of a pipeline work at the same time: hashing, compressing and writing let go of Python's lock. What
-    the work raises, the next call or the end of the context raises; after that nothing more is done.
-    """
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._error: BaseException | None = None
-        self._given_up = False
-
-    def __call__(self, data: bytes) -> None:
-        if self._error is not None:
-            raise self._error
-        self._chunks.put(data)
-
-    def __enter__(self) -> Behind:
-        self._thread.start()
-        return self
-
-    def __exit__(self, raised: type[BaseException] | None, *_about: object) -> None:
-        self._given_up = raised is not None
-        self._chunks.put(None)
-        self._thread.join()
-        if self._error is not None and raised is None:
-            raise self._error
-
-    def _work(self) -> None:
-        while (data := self._chunks.get()) is not None:  # to the end, so that nobody waits for a place in the queue
-            if self._error is None and not self._given_up:
-                try:
-                    self._sink(data)
-                except BaseException as error:  # handed to the thread that feeds us
-                    self._error = error
 
 
 class ArtefactWriter:
@@ -170,7 +127,7 @@ class StoredArtefacts(ArtefactReader):
     def read(self, name: str) -> Iterator[bytes]:
         artefact = self._artefacts[name]
         raw = Counted(lambda data: None)
-        for data in self._opened(artefact):
+        for data in ahead(self._opened(artefact)):
             raw(data)
             yield data
         if raw.size != artefact.raw_size or artefact.raw_sha256 not in (None, raw.sha256):
@@ -197,7 +154,7 @@ class StoredArtefacts(ArtefactReader):
             )
 
     def _opened(self, artefact: Artefact) -> Iterator[bytes]:
-        stored = self.stored(artefact.name)
+        stored = ahead(self.stored(artefact.name))
         if artefact.encryption:
             if self._decryptor is None:
                 raise InputError(f"{artefact.name} is encrypted and this host has no key for it: give decryption_key.")
