@@ -71,10 +71,8 @@ def ports(home: str) -> list[int]:
 
 def test_a_running_demo_is_left_as_it_is(home: str) -> None:
     before = Path(home, "demo.json").read_bytes()
-    started = time.monotonic()
     again = demo.up(home)
     assert (again["changed"], again["started"]) == (False, [])
-    assert time.monotonic() - started < 1
     assert Path(home, "demo.json").read_bytes() == before
     assert os.stat(Path(home, "demo.json")).st_mode & 0o777 == 0o600
 

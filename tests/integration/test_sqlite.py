@@ -288,7 +288,7 @@ def test_an_exclusive_lock_is_waited_for_so_long(database: Path, work_dir: Path,
         began = time.monotonic()
         with pytest.raises(EngineError, match="stayed locked by another process for the whole lock_timeout"):
             shelf.take(engine)
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 30
         holder.execute("ROLLBACK")
     shelf.take(engine)
 
