@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import yaml
 from lint import lint
 from outcome import Outcome
 
@@ -25,10 +26,14 @@ PYTEST_RAN = (0, 1)  # all passed, some failed; anything else, "no tests collect
 
 
 def pytest_tier(name: str) -> Outcome:
-    """The tests in tests/``name``, on all cores, one file's tests in one worker: they share its servers."""
+    """The tests in tests/``name`` that need no laboratory, on all cores, one file's tests in one worker: they share its servers."""
+    return pytest(name, f"tests/{name}", "-m", "not lab", "-n", "auto", "--dist", "loadfile")
+
+
+def pytest(name: str, *arguments: str) -> Outcome:
     report = REPORTS / f"{name}.xml"
     report.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "pytest", f"tests/{name}", "-n", "auto", "--dist", "loadfile", f"--junitxml={report}"]
+    argv = [sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}"]
     ended = subprocess.run(argv, cwd=ROOT, check=False)
     outcome = counted(ET.parse(report)) if report.exists() else Outcome()
     if ended.returncode not in PYTEST_RAN:
@@ -53,9 +58,17 @@ def counted(report: ET.ElementTree) -> Outcome:
 
 
 def labs() -> Outcome:
-    """Every Molecule scenario, one after the other."""
-    outcome = Outcome()
-    for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
+    """What needs a Docker Engine, one test after the other, for they share the systems; and every Molecule scenario."""
+    engine = subprocess.run([sys.executable, "-m", "lab", "up", "engine"], cwd=ROOT, capture_output=True, text=True)
+    missing = engine.stderr.strip() if engine.returncode else ""
+    outcome = Outcome() if missing else pytest("labs", "tests/contract", "tests/lab", "-m", "lab")
+    if missing:
+        outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing}")
+    for path in sorted(ROOT.glob("molecule/*/molecule.yml")):
+        scenario = path.parent.name
+        if missing and yaml.safe_load(path.read_text())["ansible"].get("env", {}).get("RUNBOOK_LAB") == "engine":
+            outcome.leave_out(f"molecule {scenario}: {missing}")
+            continue
         ended = subprocess.run(["molecule", "test", "--scenario-name", scenario], cwd=ROOT, check=False)
         outcome.passed += ended.returncode == 0
         outcome.failed += ended.returncode != 0
@@ -88,6 +101,7 @@ TIERS = {
     "unit": lambda: pytest_tier("unit"),
     "contract": lambda: pytest_tier("contract"),
     "integration": lambda: pytest_tier("integration"),
+    "playbooks": lambda: pytest_tier("playbooks"),
     "lint": lint,
     "labs": labs,
     "demo": demo,

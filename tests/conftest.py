@@ -49,6 +49,24 @@ def tmp_path(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A Docker Engine: the one that is there, else the laboratory's own."""
+    from lab import engine as laboratory
+
+    try:
+        laboratory.ensure()
+    except laboratory.Unavailable as reason:
+        pytest.skip(f"NOT RUN: {reason}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of tests/lab needs the laboratory."""
+    for item in items:
+        if "lab" in item.path.relative_to(Path(__file__).parent).parts:
+            item.add_marker(pytest.mark.lab)
+
+
 def _directory(factory: pytest.TempPathFactory, name: str) -> Path:
     directory = factory.mktemp(name)
     directory.chmod(PASSABLE)
