@@ -69,6 +69,7 @@ ONE_STORE: Spec = {"type": "dict", "required": True, "options": STORE}
 STORES: Spec = {"type": "list", "elements": "dict", "required": True, "options": STORE}
 ONE_DATABASE: Spec = {"type": "dict", "required": True, "options": DATABASE}
 DATABASES: Spec = {"type": "list", "elements": "dict", "required": True, "options": DATABASE}
+SCHEDULES: Spec = {"type": "dict", "default": {}, "options": {"backup": _TEXT, "copy": _TEXT, "verify": _TEXT}}
 LABEL: Spec = {"type": "str", "default": "manual", "choices": list(LABELS)}
 WORK_DIR: Spec = {"type": "path", "default": "/var/tmp"}  # noqa: S108 - every file there is private and locked
 CACHE_DIR: Spec = {"type": "path", "default": "~/.cache/runbook.ops"}

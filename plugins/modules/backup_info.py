@@ -118,11 +118,7 @@ ARGUMENT_SPEC = {
     "databases": arguments.DATABASES,
     "stores": arguments.STORES,
     **arguments.RETENTION,
-    "schedules": {
-        "type": "dict",
-        "default": {},
-        "options": {"backup": {"type": "str"}, "copy": {"type": "str"}, "verify": {"type": "str"}},
-    },
+    "schedules": arguments.SCHEDULES,
     "newest": {"type": "int", "default": 0},
     "cache_dir": arguments.CACHE_DIR,
 }

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.runbook.ops.plugins.filter.misspelt import read_by_roles
 from command_line import ROOT, ended
 from support.playbook import Demo, described, parsed
 
@@ -94,13 +95,8 @@ DESCRIBE = ROOT / "docs/describe_a_system.md"
 
 
 def test_the_table_of_variables_is_what_roles_read() -> None:
-    read = {
-        name
-        for defaults in ROOT.glob("roles/*/defaults/main.yml")
-        for name in re.findall(r"\brunbook_\w+", "\n".join(line for line in defaults.read_text().splitlines() if line[:1] != "#"))
-    }  # fmt: skip
     rows = [line.split("|")[1] for line in DESCRIBE.read_text().splitlines() if line.startswith("| `runbook_")]
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == read
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == read_by_roles()
 
 
 def test_the_described_example_is_understood(tmp_path: Path) -> None:

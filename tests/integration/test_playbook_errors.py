@@ -8,7 +8,6 @@ Every mistake is a host of one inventory, so that one run of a playbook shows th
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +65,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "database_newline": ({"runbook_databases": [{**DATABASE, "name": "a\n"}]}, "databases[0].name is 'a\\n', which cannot"),
     "twice": ({"runbook_databases": [DATABASE, DATABASE]}, "databases[1] is a second sqlite/app: give each database its own name"),
     "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "value of engine must be one of: postgresql, redis"),
-    "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "databases.pasword. Supported parameters include"),
+    "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "databases[0] has the unknown key 'pasword': write password."),
+    "unknown_store_key": ({"runbook_stores": [{"type": "local", "pth": "/b"}]}, "stores[0] has the unknown key 'pth': write path."),
+    "unknown_schedule": ({"runbook_schedules": {"backups": "0 2 * * *"}}, "schedules has the unknown key 'backups': write backup."),
+    "misspelt": ({"runbook_metric_file": "/m"}, "runbook_metric_file is read by nothing: write runbook_metrics_file"),
+    "misspelt_required": ({"runbook_polcy": POLICY}, "runbook_policy is not set, but runbook_polcy is: correct its name"),
+    "somebody_elses": ({"runbook_url": "/m"}, "runbook_url is read by nothing: docs/describe_a_system.md has every variable"),
     "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "databases[0].recipients is empty"),
     "check": ({"runbook_databases": [{**DATABASE, "checks": [{"table": "t", "row": 1}]}]}, "databases[0].checks[0] has row beside table"),
     "schedule": ({"runbook_schedules": {"backup": "daily"}}, "schedules.backup is 'daily'"),
@@ -82,7 +86,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 def mistaken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     place = tmp_path_factory.mktemp("mistakes")
     hosts = {name: described(place, name, **values) for name, (values, _words) in MISTAKES.items()}
-    del hosts["no_policy"]["runbook_policy"]
+    for name in ("no_policy", "misspelt_required"):
+        del hosts[name]["runbook_policy"]
     return place, play("backup.yml", inventory=write_inventory(place / "inventory", hosts))
 
 
@@ -95,15 +100,23 @@ def test_a_mistake_is_told_before_anything_is_touched(mistaken: tuple[Path, Run]
     assert not list(place.glob(f"{mistake}.*")) and not list((place / "work").iterdir())
 
 
+def inputs(role: str) -> set[str]:
+    specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())
+    return set(specs["argument_specs"]["main"]["options"])
+
+
 def test_every_role_looks_before_it_leaps() -> None:
-    """The mistakes above are told by the first step of all roles, which is the same."""
-    steps = {}
-    for role in (ROOT / "roles").iterdir():
-        (first, *_rest) = yaml.safe_load((role / "tasks/main.yml").read_text())
-        assert first["ansible.builtin.include_tasks"] == "{{ role_path }}/tasks/preflight.yml"
-        text = re.sub(rf"\b(__)?{role.name}_(?!info:)", r"\1ROLE_", (role / "tasks/preflight.yml").read_text())
-        steps[role.name] = re.sub(r"newest: \d", "newest: N", text)
-    assert len(steps) >= 4 and len(set(steps.values())) == 1
+    """The mistakes above are told by the first step of all roles that take a description, which is the same role."""
+    roles = [path.name for path in (ROOT / "roles").iterdir() if f"{path.name}_databases" in inputs(path.name)]
+    assert len(roles) >= 5
+    for role in set(roles) - {"preflight"}:
+        (first, *_rest) = yaml.safe_load((ROOT / f"roles/{role}/tasks/main.yml").read_text())
+        assert first["ansible.builtin.import_tasks"] == "preflight.yml"
+        (call,) = yaml.safe_load((ROOT / f"roles/{role}/tasks/preflight.yml").read_text())
+        assert call["ansible.builtin.import_role"] == {"name": "runbook.ops.preflight"}
+        call["vars"].pop("preflight_newest", None)
+        wanted = inputs("preflight") - {"preflight_newest"}
+        assert call["vars"] == {name: f"{{{{ {role}{name.removeprefix('preflight')} }}}}" for name in wanted}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter runbook.ops.misspelt."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: misspelt
+short_description: Say which names of a system's description nothing reads
+version_added: 1.0.0
+description:
+  - Gives a sentence for each key that a database, a store or the schedules cannot have, and for each variable that
+    begins with C(runbook_) and that no role of this collection reads.
+author: the runbook.ops contributors
+positional: _input, variables
+options:
+  _input:
+    description: The description, with V(databases), V(stores) and V(schedules).
+    type: dict
+    required: true
+  variables:
+    description: Names of variables that begin with C(runbook_).
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what is misspelt
+  ansible.builtin.debug:
+    msg: "{{ {'databases': runbook_databases} | runbook.ops.misspelt(query('ansible.builtin.varnames', '^runbook_')) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The sentences.
+  type: list
+  elements: str
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
+from ansible_collections.runbook.ops.plugins.module_utils._misspelt import PREFIX, unknown_keys, unread_variables
+
+_ROLES = Path(__file__).parents[2] / "roles"
+_SPECS = {"databases": arguments.DATABASES, "stores": arguments.STORES, "schedules": arguments.SCHEDULES}
+
+
+def read_by_roles() -> set[str]:
+    """The variables of a description: those that the roles' inputs default to."""
+    lines = [line for path in _ROLES.glob("*/defaults/main.yml") for line in path.read_text().splitlines()]
+    return {name for line in lines if not line.startswith("#") for name in re.findall(rf"\b{PREFIX}\w+", line)}
+
+
+def misspelt(description: Mapping[str, Any], variables: Collection[str]) -> list[str]:
+    keys = [found for name, spec in _SPECS.items() for found in unknown_keys(name, description.get(name), spec)]
+    return [*unread_variables(variables, read_by_roles()), *keys]
+
+
+class FilterModule:
+    """Makes the filter known."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        return {"misspelt": misspelt}

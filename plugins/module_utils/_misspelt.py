@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names that nothing reads, so that a misspelt one is not ignored in silence: a sentence for each. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+PREFIX = "runbook_"
+"""Of every variable that describes a system."""
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The known name that was probably meant."""
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
+
+
+def unread_variables(found: Collection[str], known: Collection[str]) -> Iterator[str]:
+    """Variables with our prefix that no role reads.
+
+    Where nothing describes a system, the prefix may be a stranger's own: only what looks like a slip is told there.
+    """
+    described = any(name in known for name in found)
+    for name in sorted(set(found) - set(known)):
+        meant = nearest(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known])
+        if meant:
+            yield f"{name} is read by nothing: write {PREFIX}{meant}, or a name that does not begin with {PREFIX}."
+        elif described:
+            yield (
+                f"{name} is read by nothing: docs/describe_a_system.md has every variable that begins with {PREFIX}; "
+                "give one of your own another beginning."
+            )
+
+
+def unset(name: str, found: Collection[str], known: Collection[str]) -> str:
+    """Why a variable that is required has no value: forgotten, or written otherwise."""
+    slips = {other for other in found if other not in known}
+    slip = nearest(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in slips])
+    if slip:
+        return f"{name} is not set, but {PREFIX}{slip} is: correct its name."
+    return f"{name} is not set: describe the system as docs/describe_a_system.md says"
+
+
+def unknown_keys(variable: str, declared: Any, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Keys of a value that its argument specification does not have, in lists and below, too."""
+    if isinstance(declared, Sequence) and not isinstance(declared, str):
+        for number, element in enumerate(declared):
+            yield from unknown_keys(f"{variable}[{number}]", element, spec)
+    elif isinstance(declared, Mapping) and "options" in spec:
+        for key, value in declared.items():
+            if key in spec["options"]:
+                yield from unknown_keys(f"{variable}.{key}", value, spec["options"][key])
+            else:
+                meant = nearest(str(key), spec["options"])
+                remedy = f"write {meant}" if meant else f"it takes {', '.join(sorted(spec['options']))}"
+                yield f"{variable} has the unknown key {str(key)!r}: {remedy}."
