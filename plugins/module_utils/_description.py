@@ -18,7 +18,8 @@ from ._engine.base import Engine
 from ._errors import InputError
 from ._policy import Policy, parse_policy
 from ._records import Scope, check_name
-from ._runtime.base import Runtime
+from ._runtime.base import Instance, Runtime
+from ._runtime.deferred import DeferredInstance
 from ._runtime.local import LocalRuntime
 from ._schedule import check_schedule
 from ._store.base import Store
@@ -32,9 +33,16 @@ def runtime_of(declared: Mapping[str, Any]) -> Runtime:
     return LocalRuntime()
 
 
+def instance_of(variable: str, service: str, runtime: Runtime) -> Instance:
+    """Where a database is; a service is looked for when it is needed, so that nothing else waits for it to run."""
+    if not service or not runtime.services:
+        return runtime.resolve(service, variable)
+    return DeferredInstance(service, lambda: runtime.resolve(service, variable))
+
+
 def engine_of(variable: str, database: Mapping[str, Any], runtime: Runtime, work_dir: str | None = None) -> Engine:
     """The engine of one database; only the one that is needed is imported. ``work_dir`` is for scratch copies."""
-    instance = runtime.resolve(database.get("service") or "", f"{variable}.service")
+    instance = instance_of(f"{variable}.service", database.get("service") or "", runtime)
     name, database = database["engine"], {**database, "work_dir": work_dir}
     if name == "postgresql":
         from ._engine.postgresql import PostgresqlEngine

@@ -13,6 +13,7 @@ import shutil
 import subprocess  # nosec B404: argv lists only
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -90,9 +91,8 @@ class RedisEngine(Engine):
         user, password = database.get("user"), database.get("password")
         if user and not password:
             raise InputError(f"{variable}.user is {user!r} but {variable}.password is not set: set it, or remove user.")
-        host, port = instance.endpoint(database.get("host") or "127.0.0.1", port)
         return cls(
-            instance, Login(host, port, user, password),
+            instance, Login(database.get("host") or "127.0.0.1", port, user, password),
             checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
             timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
             bin_dir=database.get("bin_dir"), run_as=database.get("run_as"), variable=variable,
@@ -163,7 +163,9 @@ class RedisEngine(Engine):
 
     @contextmanager
     def _connected(self) -> Iterator[Redis]:
-        with closing(Redis(self._login, answer_within=min(ANSWER, self._timeout))) as server:
+        host, port = self._instance.endpoint(self._login.host, self._login.port)
+        login = replace(self._login, host=host, port=port)
+        with closing(Redis(login, answer_within=min(ANSWER, self._timeout))) as server:
             yield server
 
     def _rdb_path(self, server: Redis) -> str:

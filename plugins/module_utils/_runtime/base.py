@@ -86,9 +86,11 @@ class Instance(ABC):
 
 
 class Runtime(ABC):
-    """A platform that has services. ``unsupported`` names the ``Instance`` methods it cannot offer: they raise ``Unsupported``."""
+    """A platform. ``unsupported`` names the ``Instance`` methods it cannot offer: they raise ``Unsupported``."""
 
     type: str
+    services: bool = True
+    """Whether it tells services apart; where it does not, naming one is a mistake that ``resolve`` tells without looking."""
     unsupported: frozenset[str] = frozenset()
 
     @abstractmethod

@@ -293,6 +293,7 @@ class LocalRuntime(Runtime):
     """Services are not told apart here: the host is the one instance of all of them."""
 
     type = "local"
+    services = False
 
     def resolve(self, service: str, variable: str = "service") -> Instance:
         if service:
