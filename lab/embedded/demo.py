@@ -189,11 +189,11 @@ class Demo:
         make_passable(directory)
         state = self._state
         options = {"sqlite": state["sqlite"]["path"], "postgres": state["postgres"]}
-        before = sme.newest_order(options["sqlite"])
+        before = sme.last_write(options["sqlite"])
         process = start_module("lab.embedded.writer", options, directory, _server.account(None), detach=True)
         try:
             _server.await_ready(
-                process, lambda: sme.newest_order(options["sqlite"]) > before,
+                process, lambda: sme.last_write(options["sqlite"]) != before,
                 what="the demo's application", stderr_path=os.path.join(directory, LOG_FILE), timeout=30,
             )  # fmt: skip
         except BaseException:
