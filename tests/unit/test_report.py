@@ -21,7 +21,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._protect.report import
 )
 
 NEWEST = {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123}
-PASSED = {"result": "passed", "verified_at": "2026-03-01T03:10:00Z", "restore_seconds": 8.9}
+PASSED = {"result": "passed", "method": "restore", "verified_at": "2026-03-01T03:10:00Z", "restore_seconds": 8.9}
 STORE = {"store": "local:/backups", "away": None, "unreadable": [], "future": [], "in_progress": [], "stale": []}
 DATABASE: dict[str, Any] = {
     "engine": "postgresql", "database": "erni_agents", "newest": NEWEST, "age_seconds": 3700, "rpo_met": True,
@@ -34,7 +34,8 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
     return {
         "store": store, "engine": "postgresql", "database": "erni_agents", "id": f"{day.replace('-', '')}T020000Z-00000000",
         "label": "scheduled", "started_at": f"{day}T02:00:00Z", "age_seconds": 60, "size": 2048, "storage_class": None,
-        "verified": verified, "kept_by": ["daily " + day], "kept_until": "2026-03-31T02:00:00Z", **values,
+        "verified": verified, "verified_by": verified and "restore",
+        "kept_by": ["daily " + day], "kept_until": "2026-03-31T02:00:00Z", **values,
     }  # fmt: skip
 
 
@@ -49,7 +50,12 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
             {"verification": {**PASSED, "result": "failed", "reason": "bytes changed"}},
             "LAST VERIFICATION FAILED (bytes changed)",
         ),
+        (
+            {"verification": {**PASSED, "method": "checksum", "restore_seconds": None}},
+            "bytes confirmed 2026-03-01 03:10Z, NOT RESTORED (this host has no key), next slot",
+        ),
         ({"newest": None}, "NO GOOD BACKUP"),
+        ({"next_backup": None}, "no schedule, so only what is asked for is taken"),
         (
             {"due": {"backup": "the slot has none", "copy": None, "verification": None}},
             "BACKUP DUE (the slot has none)",
@@ -85,8 +91,19 @@ def test_the_table_puts_copies_side_by_side() -> None:
     lines = table.splitlines()
     assert lines[1].split() == ["2026-03", "#" + "." * 30] and lines[2].split() == ["2026-02", "." * 27 + "o..."]
     assert lines[3].split()[:3] == ["BACKUP", "AGE", "SIZE"]
-    assert "passed" in lines[4] and "local s3(GLACIER)" in lines[4] and lines[4].endswith("2026-03-31")
+    assert "restored" in lines[4] and "local s3(GLACIER)" in lines[4] and lines[4].endswith("2026-03-31")
     assert "manual" in lines[5]
+    assert lines[-1].startswith("# restored")
+    assert backup_table([DATABASE], []) == database_line(DATABASE)
+
+
+def test_bytes_that_were_confirmed_are_no_proved_restore() -> None:
+    rows = [row("2026-03-01", "passed", verified_by="checksum"), row("2026-02-28", "passed")]
+    lines = backup_table([DATABASE], rows).splitlines()
+    assert lines[1].split()[1][0] == "=" and lines[2].split()[1][27] == "#"
+    assert "bytes only" in lines[4] and "restored" in lines[5]
+    both = [rows[0], {**rows[0], "store": "s3:bucket", "verified_by": "restore"}]
+    assert "restored" in backup_table([DATABASE], both).splitlines()[3]
 
 
 def test_the_calendar_marks_the_best_of_a_day() -> None:

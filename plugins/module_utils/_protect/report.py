@@ -13,6 +13,7 @@ from .._records import parse_time
 
 Row = Mapping[str, Any]
 
+_LEGEND = "# restored  = bytes confirmed, not restored  o unverified  x failed  . none"
 _HEADINGS = ("BACKUP", "AGE", "SIZE", "VERIFIED", "IN", "KEPT BY", "UNTIL")
 
 
@@ -38,14 +39,17 @@ def database_line(database: Row) -> str:
     running = [_running(lease, store["store"]) for store in database["stores"] for lease in store["in_progress"]]
     if newest is None:
         none = "NO STORE CAN BE REACHED" if all(s["away"] for s in database["stores"]) else "NO GOOD BACKUP"
-        return "; ".join([f"{name}: {none}", *running, *problems, f"next slot {_short(database['next_backup'])}"])
+        return "; ".join([f"{name}: {none}", *running, *problems, _next(database)])
     parts = [f"newest good backup is {human_duration(database['age_seconds'])} old ({human_size(newest['size'])})"]
     if database["rpo_met"] is False:
         parts.append("OLDER THAN ITS RPO")
     parts.append(_proof(database))
-    if database["next_backup"]:
-        parts.append(f"next slot {_short(database['next_backup'])}")
-    return f"{name}: " + ", ".join(parts + running + problems)
+    return f"{name}: " + ", ".join([*parts, _next(database), *running, *problems])
+
+
+def _next(database: Row) -> str:
+    slot = database["next_backup"]
+    return f"next slot {_short(slot)}" if slot else "no schedule, so only what is asked for is taken"
 
 
 def _proof(database: Row) -> str:
@@ -54,6 +58,8 @@ def _proof(database: Row) -> str:
         return "never verified"
     if verification["result"] == "failed":
         return f"LAST VERIFICATION FAILED ({verification.get('reason') or 'see its record'})"
+    if verification["method"] != "restore":
+        return f"bytes confirmed {_short(verification['verified_at'])}, NOT RESTORED (this host has no key)"
     slow = ", SLOWER THAN ITS RTO" if database["rto_met"] is False else ""
     took = verification["restore_seconds"]
     return f"verified {_short(verification['verified_at'])}" + (
@@ -78,7 +84,7 @@ def backup_table(databases: Sequence[Row], backups: Sequence[Row]) -> str:
         rows = [row for row in backups if _of(row) == _of(database)]
         labels = [store["store"] for store in database["stores"]]
         blocks.append("\n".join([database_line(database), *calendar(rows), *_aligned(_cells(rows, labels))]))
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *([_LEGEND] if backups else [])])
 
 
 def _of(record: Row) -> tuple[Any, Any]:
@@ -93,19 +99,26 @@ def _cells(rows: Iterable[Row], labels: Sequence[str]) -> list[tuple[str, ...]]:
     for identity in sorted(copies, reverse=True):
         group = copies[identity]
         first = group[0]
-        verdicts = {row["verified"] for row in group}
+        proofs = {_proved(row) for row in group}
         cells.append(
             (
                 identity if first["label"] == "scheduled" else f"{identity} {first['label']}",
                 human_duration(first["age_seconds"]),
                 human_size(first["size"]),
-                "FAILED" if "failed" in verdicts else "passed" if "passed" in verdicts else "-",
+                next((proof for proof in ("FAILED", "restored", "bytes only") if proof in proofs), "-"),
                 " ".join(_place(row, labels) for row in group),
                 ", ".join(first["kept_by"]) or "nothing: next prune deletes it",
                 _short(first["kept_until"])[:10],
             )
         )
     return cells
+
+
+def _proved(row: Row) -> str | None:
+    """By what: digests prove the bytes of a backup, and only a restore that it is one."""
+    if row["verified"] == "passed":
+        return "restored" if row["verified_by"] == "restore" else "bytes only"
+    return row["verified"] and "FAILED"
 
 
 def _place(row: Row, labels: Sequence[str]) -> str:
@@ -116,11 +129,14 @@ def _place(row: Row, labels: Sequence[str]) -> str:
 
 
 def calendar(rows: Iterable[Row]) -> list[str]:
-    """A picture of what is kept: a line a month, a mark a day; ``#`` verified, ``o`` unverified, ``x`` failed, ``.`` none."""
+    """A picture of what is kept: a line a month, a mark a day."""
     marks: dict[str, str] = {}
     for row in rows:
-        day, mark = row["started_at"][:10], {"passed": "#", "failed": "x"}.get(row["verified"], "o")
-        marks[day] = min(marks.get(day, "~"), mark)  # '#' sorts before 'o' before 'x': the best of the day
+        day, mark = (
+            row["started_at"][:10],
+            {"restored": "#", "bytes only": "=", "FAILED": "x"}.get(_proved(row) or "", "o"),
+        )
+        marks[day] = min(marks.get(day, "~"), mark)  # '#' sorts before '=' before 'o' before 'x': the best of the day
     months = sorted({day[:7] for day in marks}, reverse=True)
     days = range(1, 32)
     return [f"  {month} " + "".join(marks.get(f"{month}-{day:02}", ".") for day in days) for month in months]

@@ -164,5 +164,6 @@ def _brief(backup: StoredBackup) -> dict[str, Any]:
         "storage_class": backup.storage_class,
         "encrypted": manifest.encrypted,
         "verified": None if verification is None else "passed" if verification.passed else "failed",
+        "verified_by": verification and verification.method,
         "held": backup.hold.reason if backup.hold else None,
     }
