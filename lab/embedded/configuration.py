@@ -37,27 +37,27 @@ def write_configuration(directory: str, passwords: Mapping[str, str]) -> None:
         "OPENAI_API_KEY": f"sk-demo-{secrets.token_hex(16)}", "OPENAI_VECTOR_STORE_ID": "vs_demo",
         "SECRET_KEY": secrets.token_hex(32), "JWT_SECRET_KEY": secrets.token_hex(32), **passwords,
     }  # fmt: skip
-    _write(os.path.join(directory, ".env"), "".join(f"{name}={value}\n" for name, value in env.items()).encode())
-    _write(os.path.join(directory, "nginx", "nginx.conf"), _NGINX.encode())
+    write(os.path.join(directory, ".env"), "".join(f"{name}={value}\n" for name, value in env.items()).encode())
+    write(os.path.join(directory, "nginx", "nginx.conf"), _NGINX.encode())
     ssl = os.path.join(directory, "nginx", "ssl")
     if not os.path.exists(os.path.join(ssl, "erni.crt")):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(os.path.join(ssl, "erni.key"), _key_bytes(key), replace=True)
-        _write(os.path.join(ssl, "erni.crt"), _certificate(key))
+        write(os.path.join(ssl, "erni.key"), _key_bytes(key), replace=True)
+        write(os.path.join(ssl, "erni.crt"), _certificate(key))
 
 
-def write_keys(directory: str) -> str:
+def write_keys(directory: str, owner: str = "Demo backups <backup@demo.example.com>") -> str:
     """An OpenPGP key pair, made once: the public one seals, the secret one opens. Returns its fingerprint."""
     secret, public = os.path.join(directory, SECRET_KEY), os.path.join(directory, PUBLIC_KEY)
     if not os.path.exists(secret):
-        _write(secret, str(pysequoia.Tsk.generate("Demo backups <backup@demo.example.com>")).encode())
+        write(secret, str(pysequoia.Tsk.generate(owner)).encode())
     key = pysequoia.Tsk.from_file(secret)
     certificate = key.extract_certificate()
-    _write(public, str(certificate).encode())
+    write(public, str(certificate).encode())
     return str(certificate.fingerprint)
 
 
-def _write(path: str, data: bytes, *, replace: bool = False) -> None:
+def write(path: str, data: bytes, *, replace: bool = False) -> None:
     """A private file, whole or not at all; an existing one is kept."""
     if os.path.exists(path) and not replace:
         return
