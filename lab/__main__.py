@@ -22,12 +22,17 @@ SYSTEMS: dict[str, System] = {system.name: system for system in (ERNI,)}
 PARTS = ("engine", *SYSTEMS)
 
 
+def _systems(part: str | None) -> list[System]:
+    """Those that a command is about."""
+    return [system for system in SYSTEMS.values() if part in (None, system.name)]
+
+
 def up(part: str | None) -> None:
     """The engine alone, one system, or all of them; what stands already is left as it is."""
     started = time.monotonic()
     engine.ensure()
     print(f"engine  Docker {engine.version()}")
-    for system in SYSTEMS.values() if part is None else [SYSTEMS[part]] if part in SYSTEMS else []:
+    for system in _systems(part):
         done = "brought up" if system.up() else "stands already"
         print(f"{system.name:<7} {done}: {', '.join(system.services)} on {system.address}")
     print(f"{time.monotonic() - started:.1f} s")
@@ -40,7 +45,7 @@ def status(part: str | None) -> None:
         print(f"engine  {f'Docker {found}' if found else 'does not answer'}")
         state = s3.known()
         print(f"s3      {state['endpoint_url'] if state and s3.running() else 'down'}")
-    for system in SYSTEMS.values() if part is None else [SYSTEMS[part]] if part in SYSTEMS else []:
+    for system in _systems(part):
         containers = system.containers() if found else []
         print(f"{system.name:<7} {'up' if containers and system.stands() else 'down' if not containers else 'NOT WHOLE'}"
               f"  {system.directory}")  # fmt: skip
@@ -50,10 +55,7 @@ def status(part: str | None) -> None:
 
 def down(part: str | None, *, data: bool) -> None:
     """Remove what runs; data and images stay unless they are asked for."""
-    removed = []
-    for system in SYSTEMS.values() if part is None else [SYSTEMS[part]] if part in SYSTEMS else []:
-        if system.down(data=data):
-            removed.append(system.name)
+    removed = [system.name for system in _systems(part) if system.down(data=data)]
     if part is None:
         if engine.version() and remove(f"label={LABEL}", data=data):  # what tests left
             removed.append("containers")

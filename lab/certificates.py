@@ -36,7 +36,7 @@ def ensure(authority: str, path: str, names: Sequence[str]) -> None:
         x509.BasicConstraints(ca=False, path_length=None), critical=True
     )
     write(f"{path}.key", _private(key), replace=True)
-    write(f"{path}.crt", _public(_signed(builder, issuer, signer)), replace=True)
+    write(f"{path}.crt", _public(_signed(builder, signer)), replace=True)
 
 
 def _authority(directory: str) -> tuple[x509.Certificate, Key]:
@@ -52,7 +52,7 @@ def _authority(directory: str) -> tuple[x509.Certificate, Key]:
         )  # fmt: skip
         builder = _begun("The laboratory's authority", subject, key).add_extension(constraints, critical=True)
         write(private, _private(key), replace=True)
-        write(certificate, _public(_signed(builder.add_extension(usage, critical=True), None, key)), replace=True)
+        write(certificate, _public(_signed(builder.add_extension(usage, critical=True), key)), replace=True)
     with open(certificate, "rb") as file:
         found = x509.load_pem_x509_certificate(file.read())
     with open(private, "rb") as file:
@@ -74,7 +74,7 @@ def _begun(name: str, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
     )
 
 
-def _signed(builder: x509.CertificateBuilder, issuer: x509.Certificate | None, signer: Key) -> x509.Certificate:
+def _signed(builder: x509.CertificateBuilder, signer: Key) -> x509.Certificate:
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     return builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .place import LABEL, held, home
 
 START_SECONDS = 180.0
 STOP_SECONDS = 70
+STAMP = ".brought-up"
 PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 
@@ -30,7 +32,6 @@ class Container:
     service: str
     state: str
     health: str
-    version: str
     ports: str
 
     @property
@@ -70,18 +71,19 @@ class System:
             os.chmod(directory, 0o711)  # noqa: S103 - to pass through and see nothing
             version = self._lay(directory)
             self.configure(directory)
-            if self.stands(version):
+            stamp = os.path.join(directory, STAMP)
+            if _content(stamp) == version and self.stands():
                 return stored
             if self.first:
                 self._start(directory, *self.first)
             self.fill(directory)
             self._start(directory)
+            _lay(stamp, version)
         return True
 
-    def stands(self, version: str | None = None) -> bool:
-        """Whether every service is healthy, and as this version of the laboratory has it."""
-        good = {found.service for found in self.containers() if found.good and version in (None, found.version)}
-        return good >= set(self.services)
+    def stands(self) -> bool:
+        """Whether every service is healthy."""
+        return {found.service for found in self.containers() if found.good} >= set(self.services)
 
     def containers(self) -> list[Container]:
         """What runs, and what does not any more."""
@@ -98,19 +100,18 @@ class System:
             removed = True
         return removed
 
-    def _lay(self, directory: str) -> str:
+    def _lay(self, directory: str) -> bytes:
         """The system's files; returns a digest of all that its containers are made from, secrets left out."""
-        chosen = {variable: images.ensure(name) for variable, name in self.images.items()}
-        chosen["LAB_ADDRESS"] = self.address
-        lines = [f"{name}={value}\n" for name, value in chosen.items()]
-        digest = hashlib.sha256("".join(lines).encode())
+        laid = hashlib.sha256()
         for target, source in self.files.items():
             content = source.read_bytes()
-            digest.update(content)
+            laid.update(content)
             _lay(os.path.join(directory, target), content)
-        version = digest.hexdigest()[:12]
-        _lay(os.path.join(directory, ".env"), "".join([*lines, f"LAB_VERSION={version}\n"]).encode())
-        return version
+        values = {variable: images.ensure(name) for variable, name in self.images.items()}
+        values.update(LAB_ADDRESS=self.address, LAB_FILES=laid.hexdigest()[:12])
+        env = "".join(f"{name}={value}\n" for name, value in values.items()).encode()
+        _lay(os.path.join(directory, ".env"), env)
+        return hashlib.sha256(env).hexdigest().encode()
 
     def _start(self, directory: str, *services: str) -> None:
         files = [part for name in (".env", *self.env_files) for part in ("--env-file", name)]
@@ -144,12 +145,18 @@ def _container(told: Mapping[str, object]) -> Container:
     )  # fmt: skip
     return Container(
         name=str(told["Name"]).lstrip("/"), service=labels.get(_SERVICE, ""), state=state["Status"],
-        health=state.get("Health", {}).get("Status", "none"), version=labels.get(f"{LABEL}.version", ""),
+        health=state.get("Health", {}).get("Status", "none"),
         ports=" ".join(ports),
     )  # fmt: skip
 
 
+def _content(path: str) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return Path(path).read_bytes()
+    return None
+
+
 def _lay(path: str, content: bytes) -> None:
     """The file with this content; one that has it is not touched."""
-    if not os.path.exists(path) or Path(path).read_bytes() != content:
+    if _content(path) != content:
         write(path, content, replace=True)

@@ -97,7 +97,7 @@ SYSTEM = System(
         "NGINX_IMAGE": "nginx",
         "BACKEND_IMAGE": "erni-backend",
         "FRONTEND_IMAGE": "erni-frontend",
-    },  # fmt: skip
+    },
     files={"docker-compose.yml": HERE / "docker-compose.yml", "nginx/nginx.conf": HERE / "nginx" / "nginx.conf"},
     env_files=(ENV_FILE,),
     buckets=("erni-agents-backups",),

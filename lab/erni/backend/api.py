@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
 import prometheus_client
 import psycopg
@@ -33,7 +33,8 @@ seconds = prometheus_client.Histogram("http_request_duration_seconds", "Seconds 
 blocked = prometheus_client.Counter("guardrail_triggers", "Questions that were turned away", ["kind"])
 background: list[asyncio.Task[None]] = []
 
-Limit = Annotated[int, Query(ge=1, le=200)]
+LIMIT = Query(20, ge=1, le=200)
+AUTHORIZATION = Header("")
 
 
 class Visitor(BaseModel):
@@ -88,7 +89,7 @@ async def measure(request: Request, answer: Callable[[Request], Awaitable[Respon
     return response
 
 
-def customer(authorization: Annotated[str, Header()] = "") -> str:
+def customer(authorization: str = AUTHORIZATION) -> str:
     scheme, _space, token = authorization.partition(" ")
     found = guard.customer(token) if scheme.lower() == "bearer" else None
     if not found:
@@ -96,7 +97,7 @@ def customer(authorization: Annotated[str, Header()] = "") -> str:
     return found
 
 
-Customer = Annotated[str, Depends(customer)]
+CUSTOMER = Depends(customer)
 
 
 def require_own(conversation: int, who: str) -> None:
@@ -134,34 +135,34 @@ def token(visitor: Visitor) -> dict[str, Any]:
     return {"access_token": guard.token(visitor.email), "token_type": "bearer", "expires_in": TOKEN_SECONDS}
 
 
-@app.get("/conversations")
-def conversations(who: Customer, limit: Limit = 20) -> list[dict[str, Any]]:
+@app.get("/conversations", dependencies=[CUSTOMER])
+def conversations(limit: int = LIMIT) -> list[dict[str, Any]]:
     return database.page("conversations", limit)
 
 
 @app.get("/projects")
-def projects(limit: Limit = 20) -> list[dict[str, Any]]:
+def projects(limit: int = LIMIT) -> list[dict[str, Any]]:
     return database.page("projects", limit)
 
 
-@app.get("/consultations")
-def consultations(who: Customer, limit: Limit = 20) -> list[dict[str, Any]]:
+@app.get("/consultations", dependencies=[CUSTOMER])
+def consultations(limit: int = LIMIT) -> list[dict[str, Any]]:
     return database.page("consultations", limit)
 
 
 @app.post("/conversations", status_code=201)
-def begin(visitor: Visitor, who: Customer) -> dict[str, int]:
+def begin(visitor: Visitor, who: str = CUSTOMER) -> dict[str, int]:
     return {"id": database.begin(visitor.name, who)}
 
 
 @app.get("/conversations/{conversation}/messages")
-def messages(conversation: int, who: Customer, limit: Limit = 100) -> list[dict[str, Any]]:
+def messages(conversation: int, who: str = CUSTOMER, limit: int = LIMIT) -> list[dict[str, Any]]:
     require_own(conversation, who)
     return database.messages(conversation, limit)
 
 
 @app.post("/conversations/{conversation}/messages", status_code=201)
-def say(conversation: int, question: Question, who: Customer) -> dict[str, Any]:
+def say(conversation: int, question: Question, who: str = CUSTOMER) -> dict[str, Any]:
     require_own(conversation, who)
     relevant, known = guard.relevant(question.content)
     if relevant:
@@ -177,7 +178,7 @@ def say(conversation: int, question: Question, who: Customer) -> dict[str, Any]:
 
 
 @app.get("/conversations/{conversation}/stream")
-def stream(conversation: int, who: Customer) -> StreamingResponse:
+def stream(conversation: int, who: str = CUSTOMER) -> StreamingResponse:
     """The newest answer word by word, as server-sent events; the last one says how many there were."""
     require_own(conversation, who)
     words = (database.answer(conversation) or "").split()
@@ -192,13 +193,13 @@ def stream(conversation: int, who: Customer) -> StreamingResponse:
 
 
 @app.post("/jobs", status_code=202)
-def enqueue(wanted: Work, who: Customer) -> dict[str, int]:
+def enqueue(wanted: Work, who: str = CUSTOMER) -> dict[str, int]:
     require_own(wanted.conversation, who)
     return {"id": database.enqueue(wanted.conversation, wanted.kind)}
 
 
-@app.get("/jobs/{number}")
-def job(number: int, who: Customer) -> dict[str, Any]:
+@app.get("/jobs/{number}", dependencies=[CUSTOMER])
+def job(number: int) -> dict[str, Any]:
     found = database.job(number)
     if not found:
         raise HTTPException(404, "there is no such job")

@@ -24,10 +24,12 @@ CREATE TABLE IF NOT EXISTS jobs (
 )
 """
 _PAGES = {
-    "conversations": "SELECT id, customer_name, customer_email, status, created_at FROM conversations ORDER BY created_at DESC, id DESC LIMIT %s",
-    "projects": "SELECT project_number, project_type, status, progress, current_stage FROM projects ORDER BY created_at DESC, id DESC LIMIT %s",
-    "consultations": "SELECT specialist_type, specialist_name, consultation_date, consultation_time, status FROM consultations"
-    " ORDER BY consultation_date DESC, id DESC LIMIT %s",
+    "conversations": "SELECT id, customer_name, customer_email, status, created_at"
+    " FROM conversations ORDER BY created_at DESC, id DESC LIMIT %s",
+    "projects": "SELECT project_number, project_type, status, progress, current_stage"
+    " FROM projects ORDER BY created_at DESC, id DESC LIMIT %s",
+    "consultations": "SELECT specialist_type, specialist_name, consultation_date, consultation_time, status"
+    " FROM consultations ORDER BY consultation_date DESC, id DESC LIMIT %s",
 }
 
 
