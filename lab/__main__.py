@@ -16,9 +16,10 @@ from . import engine, s3
 from .command import docker
 from .erni import SYSTEM as ERNI
 from .place import LABEL, home
+from .sme import SYSTEM as SME
 from .system import System, remove
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (ERNI,)}
+SYSTEMS: dict[str, System] = {system.name: system for system in (ERNI, SME)}
 PARTS = ("engine", *SYSTEMS)
 
 
