@@ -18,6 +18,7 @@ DEMO_SERVERS := PYTHONPATH=collections $(VENV)/bin/python -m lab.embedded
 help:
 	@echo "make demo        real servers on this machine, backed up, pruned and verified; again: nothing due"
 	@echo "make demo-stop   stop the demo's servers (demo-clean: and delete its data)"
+	@echo "make lab-up      real systems on a Docker Engine: ERNI and SME (SYSTEM=erni: one alone); lab-status, lab-down"
 	@echo "make test        every tier, $(EACH); or one of them by its name"
 	@echo "make bench       the speed figures of docs/benchmarks.md"
 	@echo "make lock        pin requirements-dev.in again (UPGRADE=1: at newer versions)"
@@ -39,6 +40,10 @@ demo-stop: $(READY)
 	@$(DEMO_SERVERS) down >/dev/null && echo "The demo's servers are stopped. Its data is kept: make demo goes on, make demo-clean deletes it."
 demo-clean: $(READY)
 	@$(DEMO_SERVERS) clean >/dev/null && echo "The demo's servers are stopped, and its data is deleted."
+
+.PHONY: lab-up lab-status lab-down
+lab-up lab-status lab-down: $(READY)
+	@$(VENV)/bin/python -m lab $(@:lab-%=%) $(SYSTEM) $(DATA:%=--data)
 
 .PHONY: test $(EACH)
 test: $(READY)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m lab up|status|down [engine|erni|sme] [--data]`` and ``python -m lab load erni|sme``: the laboratory's own commands."""
+"""``python -m lab up|status|down [engine|erni|sme]``, and ``load erni|sme``: the laboratory's own commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
 
-from . import engine, s3
+from . import engine, load, s3
 from .command import docker
 from .erni import SYSTEM as ERNI
 from .place import LABEL, home
@@ -83,8 +83,14 @@ def main() -> int:
         command.add_argument("part", nargs="?", choices=PARTS, help="one alone")
         if verb == "down":
             command.add_argument("--data", action="store_true", help="delete volumes, backups and images as well")
+    command = verbs.add_parser("load", help="a steady, seeded load; failed requests as JSON lines, then a summary")
+    command.add_argument("part", choices=tuple(SYSTEMS))
+    command.add_argument("--seconds", type=float, default=30.0)
+    command.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     try:
+        if given.verb == "load":
+            return 0 if load.run(given.part, seconds=given.seconds, seed=given.seed) else 1
         if given.verb == "up":
             up(given.part)
         elif given.verb == "status":
