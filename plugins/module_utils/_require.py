@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from ._errors import MissingLibrary
@@ -17,6 +18,6 @@ def require(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingLibrary(
-            f"The Python library {package} is missing on this host ({error}): "
-            f"install it for the interpreter that Ansible uses here, or set ansible_python_interpreter to one that has it."
+            f"The Python library {package} is missing for {sys.executable} on this host ({error}): install there what this "
+            "collection's requirements.txt lists, or set ansible_python_interpreter to a Python that has it."
         ) from None

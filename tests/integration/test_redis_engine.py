@@ -131,6 +131,13 @@ def test_the_servers_own_checker_has_its_say_where_it_is_installed(
     shelf.take(engine(server, instance, bin_dir=str(tmp_path)))
 
 
+def test_a_checker_that_is_older_than_the_file_has_none(server: Running, shelf: Shelf, tmp_path: Path) -> None:
+    """As Debian's in PATH, beside a server from elsewhere."""
+    (tmp_path / "redis-check-rdb").symlink_to(server.binary)
+    shelf.take(engine(server, Elsewhere(crafted(tmp_path / "crafted.rdb", KEY, b"REDIS0999")), bin_dir=str(tmp_path)))
+    assert shelf.names() == ["data.rdb"]
+
+
 def test_a_value_that_no_server_can_read_is_damage_found_by_restoring(
     server: Running, shelf: Shelf, scratch: str, tmp_path: Path
 ) -> None:

@@ -193,14 +193,20 @@ class RedisEngine(Engine):
         return rdb
 
     def _check_by_tool(self, path: str) -> None:
-        """Have the server's own checker parse every value, where it is installed: the CRC cannot see a bug in Redis."""
+        """Have the server's own checker parse every value, where it is installed: the CRC cannot see a bug in Redis.
+
+        One that does not know the file's format, as an older server's in PATH, says nothing about the file.
+        """
         tool = os.path.join(self._bin_dir or "", "redis-check-rdb")
         try:
             installed = self._instance.run([tool, "--version"], timeout=ANSWER).returncode == 0
         except CommandFailed:
             installed = False
         if installed and (checked := self._instance.run([tool, path], timeout=self._timeout)).returncode != 0:
-            found = re.search(r"ERROR DETECTED ---\n([^\n]*)", checked.stdout.decode(errors="replace"))
+            said = checked.stdout.decode(errors="replace")
+            if _UNFIT.search(said):
+                return
+            found = re.search(r"ERROR DETECTED ---\n([^\n]*)", said)
             raise Damaged(
                 f"redis-check-rdb rejects {path} on {self._instance.name}: {found[1] if found else checked.stderr}."
             )
