@@ -40,6 +40,9 @@ options:
       verify:
         description: Restore verifications.
         type: str
+      prune:
+        description: Pruning, which is never due or late; this is for what installs schedules.
+        type: str
   newest:
     description: Return only this many of the newest backups of each scope and store in RV(backups); V(0) returns all.
     type: int
@@ -137,6 +140,7 @@ def schedules_of(variable: str, declared: dict[str, Any], database: dict[str, An
 def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
     """Parse all of it before any store is read; then one function for each database that reads and looks."""
     runtime, stores = runtime_of(params["runtime"]), stores_of(params["stores"])
+    schedule_of("schedules.prune", (params["schedules"] or {}).get("prune"))
     described: list[Described] = []
     for number, database in enumerate(params["databases"]):
         variable = f"databases[{number}]"

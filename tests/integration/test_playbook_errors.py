@@ -74,6 +74,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "databases[0].recipients is empty"),
     "check": ({"runbook_databases": [{**DATABASE, "checks": [{"table": "t", "row": 1}]}]}, "databases[0].checks[0] has row beside table"),
     "schedule": ({"runbook_schedules": {"backup": "daily"}}, "schedules.backup is 'daily'"),
+    "prune_schedule": ({"runbook_schedules": {"prune": "nightly"}}, "schedules.prune is 'nightly'"),
     "runtime": ({"runbook_runtime": {"type": "nomad"}}, "runtime.type is 'nomad'"),
     "relative_store": ({"runbook_stores": [{"type": "local", "path": "backups"}]}, "stores[0].path is 'backups'"),
     "no_store": ({"runbook_stores": []}, "stores is empty: name at least one store"),
