@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export LAB
 
-EACH := unit contract integration lint labs
+EACH := unit contract integration playbooks lint labs
 TIERS := $(EACH)
 DEMO_SERVERS := PYTHONPATH=collections $(VENV)/bin/python -m lab.embedded
 
