@@ -238,13 +238,14 @@ DESCRIBED = {
 """A description, as the roles' defaults read it from an inventory."""
 
 
-def described(inventory: Path, **environment: str) -> dict[str, dict[str, Any]]:
-    """What the variables of each of an inventory's hosts come to."""
+def described(inventory: Path, *layers: Path, **environment: str) -> dict[str, dict[str, Any]]:
+    """What the variables of each of an inventory's hosts come to, with other inventories laid over it."""
     tasks = [{"name": "Described", "ansible.builtin.debug": {"msg": DESCRIBED}}]
     with tempfile.TemporaryDirectory() as directory:
         look = Path(directory, "look.yml")
         look.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-        run = play(look, inventory=inventory, **environment)
+        more = [argument for layer in layers for argument in ("-i", str(layer))]
+        run = play(look, *more, inventory=inventory, **environment)
     assert run.returncode == 0, run.failures()
     return {host: run.named("Described", host)[0]["msg"] for host in run.told["stats"]}
 

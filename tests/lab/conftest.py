@@ -1,0 +1,44 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The systems of the laboratory, brought up once and left standing: the next run finds them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from support.laboratory import Load, loading
+
+from lab.erni import SYSTEM as ERNI
+from lab.sme import SYSTEM as SME
+from lab.system import System
+
+
+@pytest.fixture(scope="session")
+def erni(engine: None) -> System:
+    ERNI.up()
+    return ERNI
+
+
+@pytest.fixture(scope="session")
+def sme(engine: None) -> System:
+    SME.up()
+    return SME
+
+
+@pytest.fixture
+def load() -> Iterator[Load]:
+    """Starts the load on a system; ``support.laboratory.told`` waits for its end and reads what it wrote down."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(system: System, *, seconds: float = 60, seed: int = 1) -> subprocess.Popen[str]:
+        running.append(loading(system, seconds=seconds, seed=seed))
+        return running[-1]
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.wait()

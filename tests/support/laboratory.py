@@ -1,0 +1,39 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The laboratory's systems as tests use them: under load, and described by the real inventories with its own on top."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from command_line import ROOT
+from support.playbook import Run, play
+
+from lab.system import System
+
+Load = Callable[..., subprocess.Popen[str]]
+
+
+def loading(system: System, *, seconds: float, seed: int) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "lab", "load", system.name, "--seconds", str(seconds), "--seed", str(seed)]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def told(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The load's summary, and each failure, once it has ended."""
+    output, _nothing = process.communicate(timeout=120)
+    *failures, last = [json.loads(line) for line in output.splitlines()]
+    assert process.returncode == (1 if failures else 0)
+    return last["summary"], failures
+
+
+def protect(system: System, playbook: str, *arguments: str, layers: tuple[Path, ...] = (), **environment: str) -> Run:
+    """A playbook on a system of the laboratory; ``layers`` are inventories of a test's own, on top of all."""
+    over = [argument for layer in (ROOT / "lab/inventories" / system.name, *layers) for argument in ("-i", str(layer))]
+    return play(playbook, *over, *arguments, inventory=ROOT / "inventories" / system.name, **environment)
