@@ -34,6 +34,10 @@ class TimedOut(CommandFailed):
     """A program, server or save did not finish within its time limit."""
 
 
+class PlatformError(RunbookError):
+    """The platform that services run on does not answer, or does not let this account in."""
+
+
 class EngineError(RunbookError):
     """A database could not be reached, read or restored."""
 
