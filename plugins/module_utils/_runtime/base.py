@@ -14,6 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .services import Service
+
 Sink = Callable[[bytes], None]
 """Takes the next bytes of a stream; an exception it raises ends the stream and the program behind it."""
 
@@ -97,3 +99,11 @@ class Runtime(ABC):
     def resolve(self, service: str, variable: str = "service") -> Instance:
         """The one healthy instance of ``service``; ``InputError`` names what there is when there is none, or several,
         and the ``variable`` that named it."""
+
+    def inspect_services(self) -> list[Service]:
+        """Every service of the system with all its replicas, running or not; empty where services are not told apart."""
+        return []
+
+    def directories(self) -> list[str]:
+        """Where on this host the platform itself keeps data."""
+        return []
