@@ -16,7 +16,7 @@ author: the runbook.ops contributors
 positional: _input, variables
 options:
   _input:
-    description: The description, with V(databases), V(stores) and V(schedules).
+    description: The description, with V(databases), V(stores), V(schedules) and V(endpoints).
     type: dict
     required: true
   variables:
@@ -48,7 +48,12 @@ from ansible_collections.runbook.ops.plugins.module_utils import _arguments as a
 from ansible_collections.runbook.ops.plugins.module_utils._misspelt import PREFIX, unknown_keys, unread_variables
 
 _ROLES = Path(__file__).parents[2] / "roles"
-_SPECS = {"databases": arguments.DATABASES, "stores": arguments.STORES, "schedules": arguments.SCHEDULES}
+_SPECS = {
+    "databases": arguments.DATABASES,
+    "stores": arguments.STORES,
+    "schedules": arguments.SCHEDULES,
+    "endpoints": arguments.ENDPOINTS,
+}
 
 
 def read_by_roles() -> set[str]:

@@ -63,6 +63,19 @@ DATABASE: Spec = {
     "run_as": _TEXT,
 }
 
+ENDPOINTS: Spec = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "name": {"type": "str", "required": True},
+        "url": {"type": "str", "required": True},
+        "expect": {"type": "int", "default": 200},
+        "timeout": {"type": "str", "default": "5s"},
+        "ca_file": {"type": "path"},
+    },
+}
+
 SYSTEM: Spec = {"type": "str", "required": True}
 RUNTIME: Spec = {"type": "dict", "default": {"type": "local"}}
 ONE_STORE: Spec = {"type": "dict", "required": True, "options": STORE}

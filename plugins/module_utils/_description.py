@@ -22,6 +22,7 @@ from ._runtime.base import Instance, Runtime
 from ._runtime.deferred import DeferredInstance
 from ._runtime.local import LocalRuntime
 from ._schedule import check_schedule
+from ._store._s3_bucket import PATIENCE, impatient
 from ._store.base import Store
 from ._store.declared import store_of
 
@@ -84,11 +85,15 @@ def scope_of(variable: str, system: str, database: Mapping[str, Any]) -> Scope:
     )
 
 
-def stores_of(declared: Sequence[Mapping[str, Any]]) -> list[Store]:
-    """The stores, the primary first; the same store twice would be counted twice, so it is refused."""
+def stores_of(declared: Sequence[Mapping[str, Any]], patience: str | None = None) -> list[Store]:
+    """The stores, the primary first; the same store twice would be counted twice, so it is refused.
+
+    With a ``patience``, a store that keeps somebody waiting for longer is away.
+    """
     if not declared:
         raise InputError("stores is empty: name at least one store.")
-    stores = [store_of(f"stores[{number}]", entry) for number, entry in enumerate(declared)]
+    patient = impatient(parse_duration("patience", patience).total_seconds()) if patience else PATIENCE
+    stores = [store_of(f"stores[{number}]", entry, patient) for number, entry in enumerate(declared)]
     labels = [store.label for store in stores]
     for label in labels:
         if labels.count(label) > 1:

@@ -47,6 +47,11 @@ options:
     description: Return only this many of the newest backups of each scope and store in RV(backups); V(0) returns all.
     type: int
     default: 0
+  patience:
+    description:
+      - How long a store may keep us waiting before it counts as away, such as V(3s), with no second try.
+      - Without it, a store is waited for as long as a backup would.
+    type: str
 seealso:
   - module: runbook.ops.backup
   - module: runbook.ops.backup_retention
@@ -124,6 +129,7 @@ ARGUMENT_SPEC = {
     "schedules": arguments.SCHEDULES,
     "newest": {"type": "int", "default": 0},
     "cache_dir": arguments.CACHE_DIR,
+    "patience": {"type": "str"},
 }
 
 
@@ -139,7 +145,7 @@ def schedules_of(variable: str, declared: dict[str, Any], database: dict[str, An
 
 def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
     """Parse all of it before any store is read; then one function for each database that reads and looks."""
-    runtime, stores = runtime_of(params["runtime"]), stores_of(params["stores"])
+    runtime, stores = runtime_of(params["runtime"]), stores_of(params["stores"], params["patience"])
     schedule_of("schedules.prune", (params["schedules"] or {}).get("prune"))
     described: list[Described] = []
     for number, database in enumerate(params["databases"]):

@@ -28,9 +28,7 @@ from .services import (
     Service,
 )
 
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
-ONE_OFF = "com.docker.compose.oneoff"
+PROJECT, SERVICE, ONE_OFF = "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.oneoff"
 
 _STATES = {
     "created": STARTING, "running": RUNNING, "restarting": RESTARTING, "paused": PAUSED, "exited": STOPPED,

@@ -12,6 +12,7 @@ from typing import Any
 from .._durations import human_duration
 from .._records import format_time
 from .._schedule import next_slot
+from .._scheduling.records import Run
 from .finding import Finding, Level
 
 Summary = Mapping[str, Any]
@@ -73,51 +74,58 @@ def judge_stores(databases: Sequence[Summary]) -> list[Finding]:
 
 
 def judge_schedules(
-    databases: Sequence[Summary], schedules: Mapping[str, str | None], runs: Mapping[str, Summary], now: datetime
+    databases: Sequence[Summary], schedules: Mapping[str, str | None], runs: Sequence[Run], now: datetime
 ) -> list[Finding]:
-    """Each job with a schedule: its next slot, its last run, and what it should have done and did not."""
-    return [
-        finding
-        for finding in (
-            _job("backup", "backup", "backup.yml", databases, schedules, runs, now),
-            _job("copy", "copy", "backup.yml", databases, schedules, runs, now),
-            _job("verify", "verification", "verify_backups.yml", databases, schedules, runs, now),
-            _job("prune", "", "prune_backups.yml", databases, schedules, runs, now),
-        )
-        if finding
-    ]
+    """Each job that has a schedule or something to do: its next slot, its last run, and what it should have done and did not."""
+    by_job = {run.job: run for run in runs}
+    found = (_job(job, databases, schedules.get(job), by_job.get(job), now) for job in _DUE_AS)
+    return [finding for finding in found if finding]
+
+
+_DUE_AS = {"backup": "backup", "copy": "copy", "verify": "verification", "prune": None}
+_PLAYBOOKS = {
+    "backup": "backup.yml",
+    "copy": "backup.yml",
+    "verify": "verify_backups.yml",
+    "prune": "prune_backups.yml",
+}
 
 
 def _job(
-    job: str, due_as: str, playbook: str, databases: Sequence[Summary], schedules: Mapping[str, str | None],
-    runs: Mapping[str, Summary], now: datetime,
-) -> Finding | None:  # fmt: skip
-    run = runs.get(job)
+    job: str, databases: Sequence[Summary], schedule: str | None, run: Run | None, now: datetime
+) -> Finding | None:
+    due_as = _DUE_AS[job]
     due = {f"{d['engine']}/{d['database']}": d["due"][due_as] for d in databases if due_as and d["due"][due_as]}
-    following = _next(job, databases, schedules, now)
+    following = _next(job, databases, schedule, now)
     if not (following or due or run):
         return None
-    facts = {"next": following, "last": _last(job, databases), "run": run, "due": due}
-    busy = any(_running(database) for database in databases)
-    if run and run["failed"]:
-        return Finding(job, Level.AMBER, f"its last run failed: {run['reason']}", f"{playbook} does what is due", facts)
-    if due and not busy:
+    verdict = run.verdict(now) if run else None
+    facts = {
+        "next": following,
+        "last_success": _last_success(job, databases),
+        "last_run": run.started_at and format_time(run.started_at) if run else None,
+        "state": verdict.state if verdict else None,
+        "due": due,
+    }
+    if verdict and not verdict.good:
+        remedy = f"{_PLAYBOOKS[job]} does what is due; schedule.yml shows the job and its log"
+        return Finding(job, Level.AMBER, f"{verdict.state}: {verdict.reason.rstrip('.')}", remedy, facts)
+    if due and not (verdict and verdict.state == "running") and not any(_running(database) for database in databases):
         name, reason = next(iter(due.items()))
         others = f" and {len(due) - 1} more" if len(due) > 1 else ""
-        remedy = f"{playbook} does it now; schedule.yml shows whether anything runs it by itself"
+        remedy = f"{_PLAYBOOKS[job]} does it now" + ("" if run else "; schedule.yml installs what does it by itself")
         return Finding(job, Level.AMBER, f"is due for {name}{others}: {reason}", remedy, facts)
     return Finding(job, facts=facts)
 
 
-def _next(job: str, databases: Sequence[Summary], schedules: Mapping[str, str | None], now: datetime) -> str | None:
+def _next(job: str, databases: Sequence[Summary], schedule: str | None, now: datetime) -> str | None:
     if job == "backup":  # a database may have a schedule of its own
         return min((d["next_backup"] for d in databases if d["next_backup"]), default=None)
-    schedule = schedules.get(job)
     return format_time(next_slot(schedule, now)) if schedule else None
 
 
-def _last(job: str, databases: Sequence[Summary]) -> str | None:
-    """The newest success that left something behind."""
+def _last_success(job: str, databases: Sequence[Summary]) -> str | None:
+    """By what it left behind."""
     if job == "backup":
         return max((d["newest"]["started_at"] for d in databases if d["newest"]), default=None)
     if job == "verify":

@@ -46,17 +46,20 @@ class Finding:
         }
 
 
-def worst(levels: Iterable[Level]) -> Level:
-    return max(levels, default=Level.GREEN)
-
-
 def verdict(findings: Iterable[Finding]) -> dict[str, Any]:
-    """The light with its reasons, the worst first, and what to do about them."""
+    """The light with its reasons, the worst first, and what to do about them; what many objects share is told once."""
     bad = sorted((f for f in findings if f.level > Level.GREEN), key=lambda finding: -finding.level)
-    level = worst(finding.level for finding in bad).word
+    level = max((finding.level for finding in bad), default=Level.GREEN).word
     return {
         "level": level,
         "light": LIGHTS[level],
-        "reasons": [f"{finding.object}: {finding.reason}" for finding in bad],
-        "next": [f"{finding.object}: {finding.remedy}" for finding in bad if finding.remedy],
+        "reasons": _shared((finding.object, finding.reason) for finding in bad),
+        "next": _shared((finding.object, finding.remedy) for finding in bad if finding.remedy),
     }
+
+
+def _shared(told: Iterable[tuple[str, str]]) -> list[str]:
+    objects: dict[str, list[str]] = {}
+    for name, sentence in told:
+        objects.setdefault(sentence, []).append(name)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in objects.items()]

@@ -50,6 +50,11 @@ class Patience:
 PATIENCE = Patience()
 
 
+def impatient(seconds: float) -> Patience:
+    """For a look that somebody waits for: one try, and no wait longer than this."""
+    return Patience(attempts=1, connect=seconds, read=seconds, stall=seconds)
+
+
 class Stalled(StoreError, CancelledError):
     """Nothing got through for too long. botocore lets a ``CancelledError`` pass where it would try others again."""
 

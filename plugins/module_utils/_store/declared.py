@@ -12,7 +12,7 @@ from typing import Any
 
 from .._errors import InputError
 from ._keys import segments
-from ._s3_bucket import Credentials
+from ._s3_bucket import PATIENCE, Credentials, Patience
 from .base import Store
 from .local import LocalStore
 from .s3 import S3Store
@@ -28,7 +28,7 @@ _BUCKET = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{1,254}\Z")
 _URL = re.compile(r"\Ahttps?://[^/?#@\s]+/?\Z")
 
 
-def store_of(variable: str, declared: Mapping[str, Any]) -> Store:
+def store_of(variable: str, declared: Mapping[str, Any], patience: Patience = PATIENCE) -> Store:
     """The store that ``variable`` describes; ``InputError`` names the key that is wrong and the remedy.
 
     An absent key, ``None`` and the default are the same. Keys that are no store's (a policy) are others' business.
@@ -39,7 +39,7 @@ def store_of(variable: str, declared: Mapping[str, Any]) -> Store:
     for other in (key for name, keys in _KEYS.items() if name != kind for key in keys):
         if declared.get(other) not in (None, "", True):
             raise InputError(f"{variable}.{other} means nothing for a store of type {kind}: remove it.")
-    return _local(variable, declared) if kind == "local" else _s3(variable, declared)
+    return _local(variable, declared) if kind == "local" else _s3(variable, declared, patience)
 
 
 def _local(variable: str, declared: Mapping[str, Any]) -> LocalStore:
@@ -51,7 +51,7 @@ def _local(variable: str, declared: Mapping[str, Any]) -> LocalStore:
     return LocalStore(path)
 
 
-def _s3(variable: str, declared: Mapping[str, Any]) -> S3Store:
+def _s3(variable: str, declared: Mapping[str, Any], patience: Patience) -> S3Store:
     bucket = declared.get("bucket")
     if not isinstance(bucket, str) or not _BUCKET.match(bucket):
         raise InputError(f"{variable}.bucket is {bucket!r}: write the name of a bucket, without s3:// and prefix.")
@@ -63,6 +63,7 @@ def _s3(variable: str, declared: Mapping[str, Any]) -> S3Store:
     return S3Store(
         bucket, _prefix(variable, declared.get("prefix") or ""), region=declared.get("region"), endpoint_url=endpoint_url,
         credentials=_credentials(variable, declared), verify=_verify(variable, declared), variable=f"{variable}.bucket",
+        patience=patience,
     )  # fmt: skip
 
 
