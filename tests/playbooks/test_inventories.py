@@ -38,7 +38,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "stores": [{"type": "local"}, {"bucket": "erni-agents-backups", "storage_class": "STANDARD_IA"}],
     },
     "erni-production": {
-        "runtime": {"type": "compose"},
+        "runtime": {"type": "compose", "project": "openai-cs-agents-demo"},
         "databases": {
             "postgresql/erni_agents": {
                 "service": "postgres", "port": 5432, "user": "erni_user", "password": "of-erni", "rpo": "24h", "rto": "4h",
@@ -50,16 +50,19 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             "files/configuration": {
                 "paths": ["/opt/erni-agents/python-backend/.env", "/opt/erni-agents/nginx/ssl"],
                 "recipients": ["admin@erni-gruppe.ch"],
+                "policy": {"daily": {"within": "365d"}},
             },
         },
         "stores": [{"path": "/backups"}, {"bucket": "erni-agents-backups", "storage_class": "STANDARD_IA"}],
     },
     "sme-production": {
-        "runtime": {"type": "compose"},
+        "runtime": {"type": "compose", "project": "sme_erp"},
         "databases": {
             "sqlite/sme_erp": {"path": "/workspaces/sme_erp/backend/sme_erp_dev.db", "rpo": "24h", "rto": "5m"},
-            "sqlite/alerts": {"path": "/workspaces/sme_erp/backend/ops/alerts.db"},
-            "files/configuration": {"paths": ["/workspaces/sme_erp/backend/.env.dev"]},
+            "sqlite/alerts": {"path": "/workspaces/sme_erp/backend/ops/alerts.db", "rto": "5m"},
+            "files/configuration": {
+                "paths": ["/workspaces/sme_erp/backend/.env.dev", "/workspaces/sme_erp/backend/ops/active_port.txt"],
+            },
         },
         "stores": [{"path": "/workspaces/sme_erp/backend/backups"}, {"type": "s3"}],
     },

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from command_line import ROOT
-from support.playbook import Run, play
+from support.playbook import Run, play, write_inventory
 
 from lab.system import System
 
@@ -37,3 +37,8 @@ def protect(system: System, playbook: str, *arguments: str, layers: tuple[Path, 
     """A playbook on a system of the laboratory; ``layers`` are inventories of a test's own, on top of all."""
     over = [argument for layer in (ROOT / "lab/inventories" / system.name, *layers) for argument in ("-i", str(layer))]
     return play(playbook, *over, *arguments, inventory=ROOT / "inventories" / system.name, **environment)
+
+
+def layer(directory: Path, host: str, values: Mapping[str, Any]) -> Path:
+    """An inventory to lay on top, with other values for a host."""
+    return write_inventory(directory, {host: values})
