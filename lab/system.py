@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from .place import LABEL, held, home
 
 START_SECONDS = 180.0
 STOP_SECONDS = 70
+BUILDS = 2
+"""Images made at a time: one waits for the network while another unpacks."""
+
 STAMP = ".brought-up"
 PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
@@ -107,7 +111,8 @@ class System:
             content = source.read_bytes()
             laid.update(content)
             _lay(os.path.join(directory, target), content)
-        values = {variable: images.ensure(name) for variable, name in self.images.items()}
+        with ThreadPoolExecutor(BUILDS) as pool:
+            values = dict(zip(self.images, pool.map(images.ensure, self.images.values()), strict=True))
         values.update(LAB_ADDRESS=self.address, LAB_FILES=laid.hexdigest()[:12])
         env = "".join(f"{name}={value}\n" for name, value in values.items()).encode()
         _lay(os.path.join(directory, ".env"), env)

@@ -92,10 +92,10 @@ SYSTEM = System(
     services=("backend", "frontend", "nginx", "postgres", "redis"),
     first=("postgres", "redis"),
     images={
-        "POSTGRES_IMAGE": "postgres",
+        "POSTGRES_IMAGE": "postgres",  # what takes longest to build comes first
+        "BACKEND_IMAGE": "erni-backend",
         "REDIS_IMAGE": "redis",
         "NGINX_IMAGE": "nginx",
-        "BACKEND_IMAGE": "erni-backend",
         "FRONTEND_IMAGE": "erni-frontend",
     },
     files={"docker-compose.yml": HERE / "docker-compose.yml", "nginx/nginx.conf": HERE / "nginx" / "nginx.conf"},

@@ -55,10 +55,7 @@ def ensure(name: str) -> str:
     """The image's name in the Engine, which has it from then on."""
     if name not in IMAGES:
         raise InputError(f"There is no image {name!r} in the laboratory: it has {', '.join(sorted(IMAGES))}.")
-    if found := _found(name):
-        return found
-    with held("images"):  # two builds of the same image would do the work twice
-        return _made(name)
+    return _found(name) or _made(name)
 
 
 def variable_of(name: str) -> str:
@@ -73,23 +70,26 @@ def _found(name: str) -> str | None:
 
 
 def _made(name: str) -> str:
-    if found := _found(name):
-        return found
-    if chosen := os.environ.get(variable_of(name)):
-        if not _pulled(chosen):
-            raise InputError(
-                f"{variable_of(name)} is {chosen!r}, which cannot be had: name an image that can be pulled."
-            )
-        return chosen
-    image, tag = IMAGES[name], _tag(name)
-    if image.official and (_present(image.official) or _pulled(image.official)):
-        return image.official
-    if image.base is None:
-        _bootstrap(image, tag)
-    else:
-        base = ["--build-arg", f"BASE={_made(image.base)}", "--label", f"{LABEL}=1"]
-        docker("build", "--quiet", "--tag", tag, *base, str(image.context), timeout=BUILD_SECONDS)
-    return tag
+    """Pulled or built, those below it first, while whoever else wants the same one waits."""
+    with held(os.path.join("images", name)):
+        if found := _found(name):
+            return found
+        if chosen := os.environ.get(variable_of(name)):
+            if not _pulled(chosen):
+                raise InputError(
+                    f"{variable_of(name)} is {chosen!r}, which cannot be had: name an image that can be pulled."
+                )
+            return chosen
+        image, tag = IMAGES[name], _tag(name)
+        if image.official and (_present(image.official) or _pulled(image.official)):
+            return image.official
+        if image.base is None:
+            _bootstrap(image, tag)
+        else:
+            base = _found(image.base) or _made(image.base)
+            options = ["--build-arg", f"BASE={base}", "--label", f"{LABEL}=1"]
+            docker("build", "--quiet", "--tag", tag, *options, str(image.context), timeout=BUILD_SECONDS)
+        return tag
 
 
 def _tag(name: str) -> str:
