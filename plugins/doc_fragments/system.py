@@ -27,7 +27,10 @@ notes:
     RUNTIME = r"""
 options:
   runtime:
-    description: The platform the system's services run on; this release knows the type V(local).
+    description:
+      - "The platform the system's services run on: C({type: local}), where a database is found by host and port, or
+        C({type: compose, project: NAME}), where it is found by its service in the compose project of that name."
+      - With C(compose), C(docker_host) names the Engine's local socket where it is not V(unix:///var/run/docker.sock).
     type: dict
     default: {type: local}
 """

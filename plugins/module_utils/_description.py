@@ -28,10 +28,14 @@ from ._store.declared import store_of
 
 
 def runtime_of(declared: Mapping[str, Any]) -> Runtime:
-    """The platform a system's services run on."""
-    if declared.get("type") != "local":
-        raise InputError(f"runtime.type is {declared.get('type')!r}, this release runs commands on: local.")
-    return LocalRuntime()
+    """The platform a system's services run on; only the one that is needed is imported."""
+    if declared.get("type") == "local":
+        return LocalRuntime()
+    if declared.get("type") == "compose":
+        from ._runtime.compose import ComposeRuntime
+
+        return ComposeRuntime.declared(declared)
+    raise InputError(f"runtime.type is {declared.get('type')!r}, this release runs commands on: local, compose.")
 
 
 def instance_of(variable: str, service: str, runtime: Runtime) -> Instance:

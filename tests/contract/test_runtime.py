@@ -16,25 +16,33 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     CommandFailed,
     InputError,
     TimedOut,
-    Unsupported,
 )
-from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import CHUNK, STDERR_LIMIT, Instance, Runtime
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import CHUNK, STDERR_LIMIT, Instance
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
+from support.containers import project
 from support.processes import gone, held, in_child, until
 
 MIB = 1 << 20
 CANARY = "canary-41c7"
 
 
-@pytest.fixture(params=[LocalRuntime])
-def runtime(request: pytest.FixtureRequest) -> Runtime:
-    made: Runtime = request.param()
+@pytest.fixture(params=["local", pytest.param("compose", marks=pytest.mark.lab)])
+def instance(request: pytest.FixtureRequest) -> Instance:
+    """On compose a container that shows its processes, the tests' files and ports under the same numbers and names as the host."""
+    made: Instance = request.getfixturevalue(f"{request.param}_instance")
     return made
 
 
 @pytest.fixture
-def instance(runtime: Runtime) -> Instance:
-    return runtime.resolve("")
+def local_instance() -> Instance:
+    return LocalRuntime().resolve("")
+
+
+@pytest.fixture(scope="module")
+def compose_instance(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    shared = str(tmp_path_factory.getbasetemp())
+    with project("--pid=host", "--network=host", "--volume", f"{shared}:{shared}") as runtime:
+        yield runtime.resolve("service")
 
 
 @pytest.fixture(autouse=True)
@@ -70,18 +78,20 @@ def pieces(data: bytes) -> Iterator[bytes]:
         yield data[start : start + 300_007]
 
 
-def test_bytes_pass_unchanged_both_ways_at_once(instance: Instance, binary: bytes) -> None:
+def test_bytes_pass_unchanged_both_ways(instance: Instance, binary: bytes, tmp_path: Path) -> None:
     expected, digest, sizes = hashlib.sha256(binary).hexdigest(), hashlib.sha256(), set()
 
     def sink(data: bytes) -> None:
         digest.update(data)
         sizes.add(len(data))
 
-    streamed = instance.stream(["cat"], sink, timeout=60, stdin=binary)
+    (tmp_path / "binary").write_bytes(binary)
+    streamed = instance.stream(["cat", str(tmp_path / "binary")], sink, timeout=60)
     assert (streamed.size, digest.hexdigest(), max(sizes) <= CHUNK) == (len(binary), expected, True)
-    assert streamed.sha256 in (None, expected)
     ended = instance.feed(["sha256sum"], pieces(binary), timeout=60)
     assert (ended.returncode, ended.stdout.split()[0].decode()) == (0, expected)
+    both = instance.feed(["cat"], pieces(binary), timeout=60, limit=len(binary))
+    assert hashlib.sha256(both.stdout).hexdigest() == expected
 
 
 def test_nothing_is_a_terminal(instance: Instance) -> None:
@@ -285,15 +295,6 @@ def test_a_file_that_cannot_be_had_is_named(instance: Instance, tmp_path: Path, 
 def test_a_port_can_be_reached(instance: Instance) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         socket.create_connection(instance.endpoint(*listening.getsockname()[:2]), timeout=5).close()
-
-
-def test_what_is_unsupported_says_so(runtime: Runtime, instance: Instance) -> None:
-    given = {"run": [["true"]], "stream": [["true"], nowhere], "feed": [["true"], []], "fetch": ["/x", nowhere],
-             "place": ["/x", []]}  # fmt: skip
-    assert runtime.unsupported <= {*given, "endpoint"}
-    for method in runtime.unsupported - {"endpoint"}:
-        with pytest.raises(Unsupported):
-            getattr(instance, method)(*given[method], timeout=5)
 
 
 def test_the_local_runtime_has_no_services() -> None:

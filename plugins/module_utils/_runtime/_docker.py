@@ -49,6 +49,14 @@ class Connection:
             return data
         return self._socket.recv(size)
 
+    def read_into(self, buffer: memoryview) -> int:
+        """The same into ``buffer``; how many."""
+        if self._early:
+            data = self.read(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        return self._socket.recv_into(buffer)
+
     def write(self, data: bytes) -> None:
         self._socket.sendall(data)
 
@@ -107,9 +115,7 @@ class Docker:
             opened.close()
             raise
 
-    def _ask(
-        self, method: str, path: str, query: Mapping[str, Any], body: Any, seconds: float = ANSWER_SECONDS
-    ) -> Any:
+    def _ask(self, method: str, path: str, query: Mapping[str, Any], body: Any, seconds: float = ANSWER_SECONDS) -> Any:
         with closing(http.client.HTTPConnection("docker")) as connection:
             connection.sock = self._connected(seconds)
             headers = {"Content-Type": "application/json"}
@@ -178,4 +184,3 @@ def _message(said: bytes) -> str:
         return str(json.loads(said)["message"]).strip()
     except (ValueError, KeyError, TypeError):
         return said.decode(errors="replace").strip()[:500]
-

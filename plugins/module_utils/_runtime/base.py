@@ -10,6 +10,8 @@ that instance. Binary, streaming, bounded memory, bounded stderr, no TTY, always
 
 from __future__ import annotations
 
+import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,13 +39,21 @@ class Completed:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A stream that ended well: the program returned 0 and these are the bytes it wrote, counted at the source.
-
-    ``sha256`` is ``None`` where the way cannot change bytes, so that counting them is enough.
-    """
+    """A stream that ended well: the program returned 0, and these are the bytes it wrote, proved against what was counted
+    and digested at the source. Who keeps them takes a sha256 of his own."""
 
     size: int
-    sha256: str | None
+
+
+def failure(argv: Sequence[str], returncode: int, stderr: str) -> str:
+    """The sentence for a program that failed by itself."""
+    end = (
+        f"was ended by {signal.Signals(-returncode).name}"
+        if returncode < 0
+        else f"failed with return code {returncode}"
+    )
+    said = stderr.splitlines()[-3:]
+    return f"{os.path.basename(argv[0])} {end}{': ' + ' '.join(said) if said else ', and said nothing'}."
 
 
 class Instance(ABC):
@@ -61,9 +71,8 @@ class Instance(ABC):
 
     @abstractmethod
     def stream(
-        self, argv: Sequence[str], sink: Sink, *, timeout: float, stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-    ) -> Streamed:  # fmt: skip
+        self, argv: Sequence[str], sink: Sink, *, timeout: float, env: Mapping[str, str] | None = None
+    ) -> Streamed:
         """Run a program and hand its stdout to ``sink``. Success is return code, byte count and digest together;
         anything else raises ``CommandFailed`` or ``TimedOut`` with the end of stderr, and the program is gone."""
 

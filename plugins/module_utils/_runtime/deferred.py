@@ -32,10 +32,9 @@ class DeferredInstance(Instance):
         return self._found.run(argv, timeout=timeout, stdin=stdin, env=env, limit=limit)
 
     def stream(
-        self, argv: Sequence[str], sink: Sink, *, timeout: float, stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-    ) -> Streamed:  # fmt: skip
-        return self._found.stream(argv, sink, timeout=timeout, stdin=stdin, env=env)
+        self, argv: Sequence[str], sink: Sink, *, timeout: float, env: Mapping[str, str] | None = None
+    ) -> Streamed:
+        return self._found.stream(argv, sink, timeout=timeout, env=env)
 
     def feed(
         self, argv: Sequence[str], source: Iterable[bytes], *, timeout: float, env: Mapping[str, str] | None = None,

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from .._errors import CommandFailed, InputError, TimedOut
-from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Streamed
+from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Streamed, failure
 
 _LONGEST_POLL = 3600.0
 """Seconds: the kernel counts milliseconds in an int, which 25 days overflow."""
@@ -110,16 +110,6 @@ class _Deadline:
 
 def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _describe(argv: Sequence[str], returncode: int, stderr: str) -> str:
-    end = (
-        f"was ended by {signal.Signals(-returncode).name}"
-        if returncode < 0
-        else f"failed with return code {returncode}"
-    )
-    said = stderr.splitlines()[-3:]
-    return f"{os.path.basename(argv[0])} {end}{': ' + ' '.join(said) if said else ', and said nothing'}"
 
 
 class _Process:
@@ -215,15 +205,14 @@ class LocalInstance(Instance):
             return Completed(returncode, bytes(kept), stderr)
 
     def stream(
-        self, argv: Sequence[str], sink: Sink, *, timeout: float, stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-    ) -> Streamed:  # fmt: skip
-        with _running(argv, [stdin], env, timeout) as process:
+        self, argv: Sequence[str], sink: Sink, *, timeout: float, env: Mapping[str, str] | None = None
+    ) -> Streamed:
+        with _running(argv, [], env, timeout) as process:
             # The kernel's pipe cannot lose or change bytes, so counting at this end counts at the source.
             streamed = _pass_on(process.chunks(), sink)
             returncode, stderr = process.finish()
             if returncode != 0:
-                raise CommandFailed(_describe(process.argv, returncode, stderr) + ".")
+                raise CommandFailed(failure(process.argv, returncode, stderr))
             return streamed
 
     def fetch(self, path: str, sink: Sink, *, timeout: float) -> Streamed:
@@ -286,7 +275,7 @@ def _pass_on(chunks: Iterable[bytes], sink: Sink) -> Streamed:
     for data in chunks:
         size += len(data)
         sink(data)
-    return Streamed(size, None)
+    return Streamed(size)
 
 
 class LocalRuntime(Runtime):

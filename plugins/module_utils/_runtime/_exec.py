@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One program in a container: the Engine's exec with a witness beside it, started, fed, listened to and ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from .._errors import CommandFailed, RunbookError
+from ._docker import Connection, Docker
+from ._witness import KILL, Testimony, Witness
+
+_STDOUT = 1
+_HEADER = 8
+_BUFFER = 1 << 20
+"""Frames in it are joined, so a sink gets pieces of a few hundred KiB, not the Engine's 32."""
+
+_ENDING_SECONDS = 5.0
+"""A killed program's witness speaks at once, unless something that the program left behind holds the stream open."""
+
+
+class Exec:
+    """One program in a container: its frames are read by the caller, its stdin is written by a thread."""
+
+    def __init__(
+        self, docker: Docker, container: str, argv: Sequence[str], env: Mapping[str, str] | None, user: str,
+        source: Iterable[bytes] | None, timeout: float,
+    ) -> None:  # fmt: skip
+        if any("\0" in part for part in argv):
+            raise CommandFailed(f"{argv[0]} could not be started (embedded null byte): see whether its path is right.")
+        self.witness = Witness()
+        self._docker = docker
+        self._container = container
+        self._error: BaseException | None = None
+        self.timed_out = False
+        body = {
+            "AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": False, "User": user,
+            "Cmd": self.witness.argv(argv, data=source is not None),
+            "Env": [f"{name}={value}" for name, value in (env or {}).items()],
+        }  # fmt: skip
+        self._id = docker.post(f"/containers/{container}/exec", body)["Id"]
+        self._connection = docker.take_over(f"/exec/{self._id}/start", {"Detach": False, "Tty": False})
+        self._late = _timer(_ENDING_SECONDS, self._abort)
+        self._deadline = _timer(timeout, self._out_of_time)
+        self._deadline.start()
+        self._feeder = threading.Thread(target=self._feed, args=(source,), daemon=True)
+        if source is not None:
+            self._feeder.start()
+
+    def stdout(self) -> Iterator[bytes]:
+        """stdout to its end, in pieces of at most ``CHUNK``; stderr goes to the witness on the way."""
+        for stream, data in frames(self._connection):
+            if stream == _STDOUT:
+                yield data
+            else:
+                self.witness.hear(data)
+
+    def finish(self) -> Testimony:
+        """What the witness tells; raises what ended the program from our side."""
+        self._deadline.cancel()
+        if self._error is not None:
+            raise self._error
+        testimony = self.witness.testimony
+        if testimony is None or self.timed_out:
+            raise self._silence()
+        return testimony
+
+    def _silence(self) -> CommandFailed:
+        state = self._docker.get(f"/exec/{self._id}/json")
+        if not state["Running"] and state["ExitCode"] in (126, 127):
+            return CommandFailed(
+                f"The image of {self._container} has no shell (sh), with which programs are run in it and watched: "
+                "use an image that has one."
+            )
+        return CommandFailed(
+            "The stream ended before its end was told, so what came is not whole: see whether the container, or the "
+            "Docker Engine, was stopped or restarted."
+        )
+
+    def kill(self) -> None:
+        """End the program and what it started; its witness lives to tell, for a moment."""
+        with suppress(RunbookError):
+            if self.witness.pid is not None:
+                _kill(self._docker, self._container, self.witness.pid)
+        self._late.start()
+
+    def drain(self) -> None:
+        """Read to the end what nobody wants any more."""
+        with suppress(RunbookError, OSError):
+            for _data in self.stdout():
+                pass
+
+    def close(self) -> None:
+        self._deadline.cancel()
+        self._late.cancel()
+        self._abort()
+        if self._feeder.ident is not None:
+            self._feeder.join(_ENDING_SECONDS)
+        self._connection.close()
+
+    def _out_of_time(self) -> None:
+        self.timed_out = True
+        self.kill()
+
+    def _abort(self) -> None:
+        with suppress(OSError):
+            self._connection.abort()
+
+    def _feed(self, source: Iterable[bytes]) -> None:
+        try:
+            for data in source:
+                if not self._written(data):
+                    return
+        except BaseException as error:  # raised in the caller's thread; the program must not take this for the end
+            self._error = error
+            self.kill()
+            return
+        with suppress(OSError):
+            self._connection.end_of_input()
+
+    def _written(self, data: bytes) -> bool:
+        try:
+            self._connection.write(data)
+        except OSError:  # the program stopped reading, or the stream broke: the witness says which
+            return False
+        return True
+
+
+def _timer(seconds: float, then: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), then)
+    timer.daemon = True
+    return timer
+
+
+def _kill(docker: Docker, container: str, pid: int) -> None:
+    body = {"AttachStdout": True, "Cmd": ["sh", "-c", KILL, "sh", str(pid)]}
+    connection = docker.take_over(
+        f"/exec/{docker.post(f'/containers/{container}/exec', body)['Id']}/start", {"Detach": False, "Tty": False}
+    )
+    try:
+        while connection.read(_HEADER):
+            pass
+    finally:
+        connection.close()
+
+
+def frames(connection: Connection) -> Iterator[tuple[int, bytes]]:
+    """The Engine's frames (a byte of stream, three of nothing, four of length), those at hand of one stream joined."""
+    buffer = memoryview(bytearray(_BUFFER))
+    filled = 0
+    while True:
+        try:
+            read = connection.read_into(buffer[filled:])
+        except ConnectionResetError:  # closed at the other end with something of ours unread: an end like another
+            return
+        if not read:
+            return
+        filled += read
+        start = 0
+        parts: list[memoryview] = []
+        joining = 0
+        while filled - start >= _HEADER:
+            end = start + _HEADER + int.from_bytes(buffer[start + 4 : start + _HEADER])
+            if end > filled:
+                break
+            if parts and buffer[start] != joining:
+                yield joining, b"".join(parts)
+                parts = []
+            joining = buffer[start]
+            parts.append(buffer[start + _HEADER : end])
+            start = end
+        if parts:
+            yield joining, b"".join(parts)
+        buffer[: filled - start] = bytes(buffer[start:filled])
+        filled -= start

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a program did, told by a witness that stood beside it where it ran.
+
+A stream out of a container can end early with every sign of success. So the bytes are counted and digested before they
+enter it, and what arrived must be the same. The digest is POSIX ``cksum`` (CRC-32 and length, IEEE Std 1003.1): every
+image has it, it costs a twentieth of coreutils' sha256sum, and it is proof against what a stream does, losing and
+garbling, not against an adversary, who would own the database anyway. The backup's sha256 is another matter: it is
+taken of the bytes that passed here.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._require import require
+from .base import STDERR_LIMIT
+
+SCRIPT = r"""
+nonce=$1 input=$2
+shift 2
+exec 3>&1 6<&0
+own_group=$(command -v setsid)
+told=$({ {
+    if [ "$input" = data ]; then exec 7<&6; else exec 7</dev/null; fi
+    $own_group sh -c 'echo "$0 $$" >&2; exec "$@"' "$nonce" "$@" <&7 3>&- 5>&- 6<&- 7<&- &
+    program=$!
+    if [ "$input" != data ]; then
+        { read -r _; kill -KILL "-$program" || kill -KILL "$program"; } <&6 >/dev/null 2>&1 3>&- 5>&- 7<&- &
+        watcher=$!
+    fi
+    wait "$program" 2>/dev/null
+    status=$?
+    if [ "$input" != data ]; then
+        kill "$watcher" 2>/dev/null
+        wait "$watcher" 2>/dev/null
+    fi
+    echo "$status" >&5
+} | tee /dev/fd/4 4>&1 >&3 5>&- 6<&- | cksum 3>&- 5>&- 6<&-; } 5>&1)
+set -- $told
+printf '\n%s %s %s %s\n' "$nonce" "$1" "$2" "$3" >&2
+"""
+"""The one shell text of this collection: ``sh -c SCRIPT sh NONCE data|held PROGRAM ARGUMENT...``.
+
+The first line on stderr is the nonce and the program's number; the last, once all of stdout has been taken, the nonce,
+the return code, ``cksum`` and length. ``data``: the program has our stdin. ``held``: it has none, and when ours ends,
+because whoever holds it was killed, the program is.
+
+Every process is waited for by the shell that started it, and only the program is ever killed: PostgreSQL as a
+container's process 1 inherits what nobody waits for, and takes one that died by a signal for a crash of its own.
+The program leads a process group where the image has ``setsid``, so that what it started ends with it.
+"""
+
+KILL = 'kill -KILL "-$1" 2>/dev/null || kill -KILL "$1"'
+"""``sh -c KILL sh NUMBER``: the program, and its group where it leads one."""
+
+_LAST_SIGNAL = 64
+_WITH_TESTIMONY = STDERR_LIMIT + 256
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """``returncode`` as Python has it: negative for a signal, of which a shell makes 128 and more."""
+
+    returncode: int
+    checksum: int
+    size: int
+
+
+class Witness:
+    """Reads a witness's stderr: the program's number, the end of what the program said, and the testimony."""
+
+    def __init__(self) -> None:
+        self.nonce = secrets.token_hex(8)
+        self.pid: int | None = None
+        self._head = b""
+        self._tail = b""
+
+    def argv(self, program: Sequence[str], *, data: bool) -> list[str]:
+        return ["sh", "-c", SCRIPT, "sh", self.nonce, "data" if data else "held", *program]
+
+    def hear(self, said: bytes) -> None:
+        if self.pid is None:
+            self._head += said
+            found = re.match(rb"%s (\d+)\n" % self.nonce.encode(), self._head)
+            if found is None:
+                self._head = self._head[-STDERR_LIMIT:]
+                return
+            self.pid, said, self._head = int(found[1]), self._head[found.end() :], b""
+        self._tail = (self._tail + said)[-_WITH_TESTIMONY:]
+
+    @property
+    def testimony(self) -> Testimony | None:
+        """``None`` when the witness was silenced: the container ended, or the connection did."""
+        found = self._last()
+        if found is None:
+            return None
+        status, checksum, size = map(int, found.groups())
+        ended = 128 - status if 128 < status <= 128 + _LAST_SIGNAL else status
+        return Testimony(ended, checksum, size)
+
+    @property
+    def said(self) -> str:
+        """What the program wrote to stderr, or the shell in its place; the end of it."""
+        found = self._last()
+        said = self._tail[: found.start()] if found else self._tail
+        return ((self._head + said)[-STDERR_LIMIT:]).decode(errors="replace").strip()
+
+    @property
+    def could_not_start(self) -> str | None:
+        """Why the shell could not run the program: only it speaks under the nonce."""
+        found = re.search(rf"^{self.nonce}:.*exec:.*: ([^:\n]+)$", self.said, re.MULTILINE)
+        return found[1] if found else None
+
+    def _last(self) -> re.Match[bytes] | None:
+        return re.search(rb"\n%s (\d+) (\d+) (\d+)\n" % self.nonce.encode(), self._tail)
+
+
+class Checksum:
+    """POSIX ``cksum`` of what passes."""
+
+    def __init__(self) -> None:
+        self._update: Any = require("fastcrc", "fastcrc").crc32.cksum
+        self._crc: int | None = None
+        self.size = 0
+
+    def update(self, data: bytes) -> None:
+        self._crc = self._update(data, self._crc)
+        self.size += len(data)
+
+    @property
+    def value(self) -> int:
+        """The length's bytes, the lowest first and as many as it needs, belong to it."""
+        length = self.size.to_bytes((self.size.bit_length() + 7) // 8, "little")
+        value: int = self._update(length, self._crc)
+        return value
