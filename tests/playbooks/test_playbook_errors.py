@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import ROOT
+from command_line import ROOT, ended
 from support.playbook import Demo, Run, play, write_inventory
 from support.s3_proxy import Answer, S3Proxy
 
@@ -101,6 +101,11 @@ def test_a_mistake_is_told_before_anything_is_touched(mistaken: tuple[Path, Run]
     assert not list(place.glob(f"{mistake}.*")) and not list((place / "work").iterdir())
 
 
+def test_an_inventory_that_is_not_there_is_no_run_that_went_well() -> None:
+    run = ended("ansible-playbook", "-i", "inventories/demmo", "playbooks/backup.yml")
+    assert run.returncode != 0 and "inventories/demmo" in run.stderr
+
+
 def inputs(role: str) -> set[str]:
     specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())
     return set(specs["argument_specs"]["main"]["options"])
@@ -115,9 +120,10 @@ def test_every_role_looks_before_it_leaps() -> None:
         assert first["ansible.builtin.import_tasks"] == "preflight.yml"
         (call,) = yaml.safe_load((ROOT / f"roles/{role}/tasks/preflight.yml").read_text())
         assert call["ansible.builtin.import_role"] == {"name": "runbook.ops.preflight"}
-        call["vars"].pop("preflight_newest", None)
-        wanted = inputs("preflight") - {"preflight_newest"}
-        assert call["vars"] == {name: f"{{{{ {role}{name.removeprefix('preflight')} }}}}" for name in wanted}
+        optional = set(yaml.safe_load((ROOT / "roles/preflight/defaults/main.yml").read_text()))
+        wanted = inputs("preflight") - optional
+        given = {name: value for name, value in call["vars"].items() if name not in optional}
+        assert given == {name: f"{{{{ {role}{name.removeprefix('preflight')} }}}}" for name in wanted}
 
 
 @pytest.fixture(scope="module")
