@@ -78,6 +78,7 @@ class Case:
 CASES = {
     "backup.yml": Case(lambda honest: None, frozenset({"backup", "copy"})),
     "list_backups.yml": Case(lambda honest: None, frozenset()),
+    "status.yml": Case(give_backups, frozenset()),
     "prune_backups.yml": Case(give_a_past, frozenset({"delete", "transition", "sweep"})),
     "verify_backups.yml": Case(give_backups, frozenset({"verify"})),
 }

@@ -120,6 +120,14 @@ def test_backup_list(stranger: Stranger) -> None:
     assert (run.counts()["changed"], tree(stranger.shelf)) == (0, before)
 
 
+def test_status(stranger: Stranger) -> None:
+    before = tree(stranger.shelf)
+    run = stranger.play("status")
+    (screen,) = run.named("| screen")
+    assert screen["msg"].startswith("orchard is GREEN") and "sqlite/pears" in screen["msg"]
+    assert (run.counts()["changed"], tree(stranger.shelf)) == (0, before)
+
+
 def test_backup_verify(stranger: Stranger) -> None:
     run = stranger.play("backup_verify")
     verified = [result["verification"] for result in run.named("newest backup into a scratch place")]

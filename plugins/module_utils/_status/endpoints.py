@@ -61,7 +61,7 @@ def endpoints_of(declared: Sequence[Mapping[str, Any]]) -> list[Endpoint]:
 
 
 def _endpoint(variable: str, entry: Mapping[str, Any]) -> Endpoint:
-    url, expect, ca_file = str(entry["url"]), entry["expect"], entry.get("ca_file")
+    url, expect, ca_file = str(entry["url"]), entry["expect"], entry.get("ca_file") or None
     scheme = _scheme(variable, url)
     if not 100 <= expect <= 599:
         raise InputError(f"{variable}.expect is {expect}, which is no HTTP status: write one such as 200.")
