@@ -59,6 +59,7 @@ bench: $(READY)
 lock: $(READY)
 	cd .ci && UV_CUSTOM_COMPILE_COMMAND="make lock" $(CURDIR)/$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) uv.in -o uv.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(CURDIR)/$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE:%=--upgrade) requirements-dev.in -o requirements-dev.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(CURDIR)/$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements-dev.lock roles/host/files/requirements.in -o roles/host/files/requirements.lock
 
 .PHONY: clean
 clean:
