@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from command_line import ROOT
-from support.playbook import Run, play, write_inventory
+from support.playbook import Run, play
 
 from lab.system import System
 
@@ -40,5 +41,8 @@ def protect(system: System, playbook: str, *arguments: str, layers: tuple[Path, 
 
 
 def layer(directory: Path, host: str, values: Mapping[str, Any]) -> Path:
-    """An inventory to lay on top, with other values for a host."""
-    return write_inventory(directory, {host: values})
+    """An inventory to lay on top, with other values for a host; in a file of its own, which wins over those below."""
+    (directory / "host_vars").mkdir(parents=True)
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {host: None}}}))
+    (directory / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(dict(values)))
+    return directory
