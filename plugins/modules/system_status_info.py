@@ -187,7 +187,7 @@ def build(params: dict[str, Any]) -> dict[str, Look]:
     runtime, now, databases = runtime_of(params["runtime"]), utc_now(), params["databases"]
     system, schedules = check_name("system", params["system"]), params["schedules"]
     return {
-        **({"services": services(runtime, params["services"], now)} if runtime.services else {}),
+        **({"services": services(runtime, params["services"])} if runtime.services else {}),
         **{f"endpoint {endpoint.name}": one_endpoint(endpoint) for endpoint in endpoints_of(params["endpoints"])},
         "disks": file_systems(runtime, params["directories"]),
         "schedules": jobs(lambda: judge_schedules(databases, schedules, read_runs(system), now)),

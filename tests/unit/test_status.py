@@ -361,7 +361,7 @@ class NoEngine(LocalRuntime):
 
 
 def test_without_a_platform_services_are_red_and_disks_are_still_seen() -> None:
-    seen = take({"services": services(NoEngine(), [], NOW), "disks": file_systems(NoEngine(), ["/"])})
+    seen = take({"services": services(NoEngine(), []), "disks": file_systems(NoEngine(), ["/"])})
     assert [(found.level, found.reason) for found in seen["services"]] == [
         (Level.RED, "cannot be seen: There is no Docker Engine here")
     ]

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from .._errors import RunbookError
+from .._records import utc_now
 from .._runtime.base import Runtime
 from .disks import disks, judge_disk
 from .endpoints import Endpoint, ask, judge_endpoint
@@ -33,12 +33,12 @@ class Look:
     unseen: Callable[[str], Findings]
 
 
-def services(runtime: Runtime, expected: Sequence[str], now: datetime) -> Look:
+def services(runtime: Runtime, expected: Sequence[str]) -> Look:
     def unseen(reason: str) -> Findings:
         remedy = "mend that first: nothing else about the services is known"
         return [Finding("services", Level.RED, f"cannot be seen: {reason}", remedy)]
 
-    return Look(lambda: judge_services(runtime.inspect_services(), expected, now), LOOK_SECONDS, unseen)
+    return Look(lambda: judge_services(runtime.inspect_services(), expected, utc_now()), LOOK_SECONDS, unseen)
 
 
 def one_endpoint(endpoint: Endpoint) -> Look:

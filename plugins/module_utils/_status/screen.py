@@ -90,7 +90,7 @@ def _replica(replica: Row) -> list[str]:
     age = human_duration(replica["age_seconds"]).split(" ")[0] if replica["age_seconds"] is not None else "-"
     restarts = f"{replica['restarts']} restart{'' if replica['restarts'] == 1 else 's'}"
     digest = (replica["digest"] or "").removeprefix("sha256:")[:_DIGEST]
-    image = replica["image"]
+    image = replica["image"].rpartition("/")[2]
     if len(image) > _IMAGE:
         image = "\N{HORIZONTAL ELLIPSIS}" + image[1 - _IMAGE :]
     return [shown, age, restarts, image, digest]
@@ -125,10 +125,10 @@ def _store(found: Row) -> list[str]:
 def _schedule(found: Row) -> list[str]:
     if "next" not in found:
         return [found["reason"]]
+    last = found["last_run"] or found["last_success"]
     return [
         f"next {_moment(found['next'])}" if found["next"] else "no schedule",
-        f"last success {_moment(found['last_success'])}" if found["last_success"] else "",
-        f"last run {_moment(found['last_run'])}" if found["last_run"] else "",
+        f"last {'run' if found['last_run'] else 'success'} {_moment(last)}" if last else "",
         found["state"] or "not installed",
         f"{len(found['due'])} due" if found["due"] else "",
     ]

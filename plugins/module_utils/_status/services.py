@@ -34,6 +34,9 @@ def judge_services(found: Sequence[Service], expected: Sequence[str], now: datet
         for name in expected
         if name not in names
     ]
+    if not found and not expected:
+        remedy = "deploy the system, or correct what runbook_runtime calls it"
+        missing = [Finding("services", Level.RED, "there are none", remedy)]
     judged = [judge_service(service, expected, now) for service in found]
     return missing + sorted(judged, key=lambda finding: finding.object)
 
