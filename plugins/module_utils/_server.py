@@ -260,10 +260,7 @@ def initdb(bin_dir: str, data_dir: str, *, account: Account | None, user: str, p
     """Make an empty cluster in ``data_dir``, UTF-8, whose superuser is ``user``; every login needs a password."""
     give(data_dir, account)
     log = f"{data_dir}.initdb.log"
-    argv = [
-        os.path.join(bin_dir, "initdb"), "--pgdata", data_dir, "--username", user, "--pwfile", "/dev/stdin",
-        "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions",
-    ]  # fmt: skip
+    argv = initdb_argv(os.path.join(bin_dir, "initdb"), data_dir, user)
     process = spawn(argv, account=account, stderr_path=log, stdin=f"{password}\n".encode())
     try:
         returncode = process.wait(timeout)
@@ -274,6 +271,14 @@ def initdb(bin_dir: str, data_dir: str, *, account: Account | None, user: str, p
     if returncode != 0:
         raise EngineError(f"initdb failed in {data_dir}: {log_end(log)}.")
     os.unlink(log)
+
+
+def initdb_argv(program: str, data_dir: str, user: str) -> list[str]:
+    """The command that makes such a cluster; the password comes on stdin."""
+    return [
+        program, "--pgdata", data_dir, "--username", user, "--pwfile", "/dev/stdin",
+        "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions",
+    ]  # fmt: skip
 
 
 def postgres_argv(bin_dir: str, data_dir: str, *, port: int, settings: Mapping[str, str]) -> list[str]:

@@ -438,7 +438,7 @@ def test_a_killed_pg_restore_is_not_the_backups_fault(shop: PostgresqlSubject, s
         (killed / "pg_restore").write_text("#!/bin/sh\nkill -KILL $$\n")
         (killed / "pg_restore").chmod(0o755)
         dying = replace(engine, bin_dir=str(killed))
-        for attempt in (lambda: dying.restore(shelf, place), lambda: read_through(dying._restoring, shelf, timeout=9)):
+        for attempt in (lambda: dying.restore(shelf, place), lambda: read_through(dying._programs, shelf, timeout=9)):
             with pytest.raises(CommandFailed, match=r"pg_restore was ended by SIGKILL.*nothing about the backup"):
                 attempt()
 

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .. import _server
-from .._errors import EngineError, InputError, RunbookError
+from .._errors import EngineError, InputError, NoSpace, RunbookError
 from .._require import require
+from .._runtime.base import Instance
+from .._runtime.local import LocalInstance
 from ._postgresql_connection import Session, StatementFailed, Target, session
 from .base import Place
 
@@ -38,18 +41,50 @@ _AS_TEXT = (
 _AS_BYTES = ("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'",)
 """A database that never looked at its bytes may hold some that are no text in any encoding."""
 
-_SERVER_SETTINGS = {**_server.FAST_POSTGRES, "max_connections": "40", "timezone": "UTC"}
+SERVER_SETTINGS = {**_server.FAST_POSTGRES, "max_connections": "40", "timezone": "UTC"}
 
 
 @dataclass(frozen=True)
 class ScratchDatabase(Place):
-    """An empty database to restore into. ``private``: the whole server is ours, so roles may be made in it."""
+    """An empty database to restore into. ``private``: the whole server is ours, so roles may be made in it.
+
+    ``instance`` is where the programs run that restore into it.
+    """
 
     server_version: str
     server_major: int
     target: Target
     directory: str
     private: bool
+    instance: Instance = field(default_factory=LocalInstance)
+
+    @property
+    def inside(self) -> Target:
+        """The database, as those programs reach it."""
+        return self.target
+
+    @contextmanager
+    def kept(self, chunks: Iterable[bytes], *, timeout: float) -> Iterator[str]:
+        """The path of a dump, where those programs can seek in it."""
+        path = os.path.join(self.directory, "data.pgc")
+        try:
+            self._keep(path, chunks)
+            yield path
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def _keep(self, path: str, chunks: Iterable[bytes]) -> None:
+        try:
+            with open(path, "wb") as file:
+                for data in chunks:
+                    file.write(data)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise NoSpace(
+                    f"{self.directory} ran full while the dump was unpacked there: free some space."
+                ) from None
+            raise EngineError(f"{path} cannot be written ({error.strerror}).") from None
 
     def require_major(self, source: str) -> None:
         """``EngineError`` when this server is older than the backup's, whose dumps it need not understand."""
@@ -85,13 +120,13 @@ def throw_away(
     try:
         _server.initdb(programs, data_dir, account=account, user=owner.user, password=owner.password or "", timeout=120)
         server = _server.start_postgres(
-            programs, data_dir, account=account, settings=_SERVER_SETTINGS,
+            programs, data_dir, account=account, settings=SERVER_SETTINGS,
             stderr_path=os.path.join(home, "server.log"),
         )  # fmt: skip
         try:
             with session(replace(owner, port=server.port), APPLICATION) as opened:
-                name = _database_name(backup_id)
-                _create(opened, name, _AS_BYTES if encoding == "SQL_ASCII" else _AS_TEXT)
+                name = database_name(backup_id)
+                create(opened, name, encoding)
                 place = _place(opened, name, directory, private=True)
             yield place
         finally:
@@ -105,10 +140,10 @@ def named(target: Target, directory: str, *, backup_id: str, encoding: str) -> I
     """A database of its own in a server that somebody else runs; what killed runs left there is dropped first."""
     with session(target, APPLICATION) as opened:
         _drop_leftovers(opened)
-        name = _database_name(backup_id)
+        name = database_name(backup_id)
         _claim(opened, name)
         try:
-            _create(opened, name, _AS_BYTES if encoding == "SQL_ASCII" else ("ENCODING 'UTF8'", *_AS_TEXT))
+            create(opened, name, encoding, of_the_server=True)
             yield _place(opened, name, directory, private=False)
         except BaseException:
             with suppress(RunbookError):  # what went wrong first is what the operator must read
@@ -131,7 +166,7 @@ def server_programs(bin_dir: str | None) -> str:
     )
 
 
-def _database_name(backup_id: str) -> str:
+def database_name(backup_id: str) -> str:
     return f"runbook_verify_{re.sub('[^a-z0-9_]', '_', backup_id.lower())[:40]}_{secrets.token_hex(4)}"
 
 
@@ -141,8 +176,9 @@ def _place(opened: Session, name: str, directory: str, *, private: bool) -> Scra
     )
 
 
-def _create(opened: Session, name: str, options: Sequence[str]) -> None:
-    """With the first of the options that this server knows."""
+def create(opened: Session, name: str, encoding: str, *, of_the_server: bool = False) -> None:
+    """With the first of the options that this server knows; ``of_the_server``: its own locale before any of ours."""
+    options = ((_AS_TEXT[-1],) if of_the_server else ()) + (_AS_BYTES if encoding == "SQL_ASCII" else _AS_TEXT)
     for number, option in enumerate(options, start=1):
         try:
             opened.rows(f"CREATE DATABASE {_quoted(name)} TEMPLATE template0 {option}", seconds=_DROP_SECONDS)

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +16,11 @@ from .._checks import Check, parse_checks
 from .._durations import parse_duration
 from .._errors import CommandFailed, Damaged, EngineError, InputError, NoSpace, TimedOut
 from .._records import CheckResult
-from .._runtime.base import Instance, Sink
+from .._runtime.base import Instance, Limits, Sink, Twin
 from .._runtime.local import LocalInstance
 from .._scratch import require_space
 from .._server import account
+from ._limits import DEFAULT_LIMITS, limits_of
 from ._postgresql_checks import observe
 from ._postgresql_connection import Deadline, StatementFailed, Target, session
 from ._postgresql_contents import (
@@ -37,6 +37,7 @@ from ._postgresql_contents import (
 from ._postgresql_programs import Programs
 from ._postgresql_scratch import APPLICATION, ScratchDatabase, named, throw_away
 from ._postgresql_session import DumpSession, dump_session
+from ._postgresql_twin import in_twin
 from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
 
 _RESTORED_FACTOR = 2
@@ -66,6 +67,9 @@ _UNABLE = ("53", "57P", "58")
 
 _NO_RIGHT = "42501"
 
+_SERVER_ACCOUNT = "postgres"
+"""Whom the server runs as in every image of it that there is."""
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -82,6 +86,7 @@ class PostgresqlEngine(Engine):
     lock_timeout: float = 30.0
     timeout: float = 14400.0
     scratch_server: Target | None = None
+    limits: Limits = DEFAULT_LIMITS
     run_as: str | None = None
     variable: str = "database"
 
@@ -99,6 +104,7 @@ class PostgresqlEngine(Engine):
             lock_timeout=_seconds(variable, database, "lock_timeout", "30s"),
             timeout=_seconds(variable, database, "timeout", "4h"),
             scratch_server=_scratch_server(f"{variable}.scratch", database.get("scratch"), target),
+            limits=limits_of(f"{variable}.scratch", database.get("scratch")),
             run_as=database.get("run_as"),
             variable=variable,
         )
@@ -107,10 +113,9 @@ class PostgresqlEngine(Engine):
     def _programs(self) -> Programs:
         return Programs(self.instance, self.bin_dir)
 
-    @property
-    def _restoring(self) -> Programs:
-        """Artefacts are read where this process runs, so what restores them runs here too."""
-        return Programs(LocalInstance(), self.bin_dir)
+    def _restoring_on(self, instance: Instance) -> Programs:
+        """Those that restore: where the scratch database is, which is this host or a twin of the instance."""
+        return Programs(instance, self.bin_dir)
 
     def _reached(self) -> Target:
         host, port = self.instance.endpoint(self.target.host, self.target.port)
@@ -158,39 +163,45 @@ class PostgresqlEngine(Engine):
 
     @contextmanager
     def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
-        require_readable(self._restoring, reader)
-        raw = sum(artefact.raw_size for artefact in reader.manifest.artefacts)
-        restored = 0 if self.scratch_server else raw * _RESTORED_FACTOR + _EMPTY_SERVER
-        require_space(directory, raw + restored, f"restoring {reader.manifest.path}")
-        wanted = extensions(self._restoring, reader, timeout=self.timeout)
-        about = {"backup_id": reader.manifest.id, "encoding": encoding(self._restoring, reader, timeout=self.timeout)}
-        with (  # pylint: disable=contextmanager-generator-missing-cleanup  # left when the caller's `with` ends
-            named(self.scratch_server, directory, **about)
-            if self.scratch_server
-            else throw_away(
-                directory, bin_dir=self.bin_dir, account=account(self.run_as, f"{self.variable}.run_as"), **about
+        twin = None if self.scratch_server else self.instance.twin(self.limits, self.run_as or _SERVER_ACCOUNT)
+        with twin or nullcontext() as elsewhere:
+            programs = self._restoring_on(elsewhere or LocalInstance())
+            require_readable(programs, reader)
+            raw = sum(artefact.raw_size for artefact in reader.manifest.artefacts)
+            restored = 0 if self.scratch_server else raw * _RESTORED_FACTOR + _EMPTY_SERVER
+            require_space(
+                elsewhere.storage if elsewhere else directory, raw + restored, f"restoring {reader.manifest.path}"
             )
-        ) as place:
-            place.require_major(reader.manifest.server_version)
-            place.require_extensions(wanted)
-            yield place
+            wanted = extensions(programs, reader, timeout=self.timeout)
+            about = {"backup_id": reader.manifest.id, "encoding": encoding(programs, reader, timeout=self.timeout)}
+            with self._empty(elsewhere, programs, directory, about) as place:  # pylint: disable=contextmanager-generator-missing-cleanup  # left when the caller's `with` ends
+                place.require_major(reader.manifest.server_version)
+                place.require_extensions(wanted)
+                yield place
+
+    def _empty(
+        self, twin: Twin | None, programs: Programs, directory: str, about: Mapping[str, str]
+    ) -> AbstractContextManager[ScratchDatabase]:
+        if twin is not None:
+            return in_twin(twin, programs, directory, limits=self.limits, **about)
+        if self.scratch_server is not None:
+            return named(self.scratch_server, directory, **about)
+        return throw_away(
+            directory, bin_dir=self.bin_dir, account=account(self.run_as, f"{self.variable}.run_as"), **about
+        )
 
     def restore(self, reader: ArtefactReader, place: Place) -> None:
         scratch = _ours(place)
         deadline = Deadline(self.timeout, f"The restore of {reader.manifest.path}")
-        path = os.path.join(scratch.directory, "data.pgc")  # pg_restore's parallel workers each seek in it
-        try:
-            if scratch.private:
-                self._load_roles(reader, scratch)
-            _unpack(reader, path)
-            argv = self._restoring.restore(path, scratch.target, jobs=os.cpu_count() or 1, roles=scratch.private)
-            ended = self._restoring.instance.run(argv, timeout=deadline.left(), env=scratch.target.environment)
-            require_ended(ended)
-            if ended.returncode != 0:
-                raise _why_not_restored(scratch, ended.stderr)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+        if scratch.private:
+            self._load_roles(reader, scratch)
+        programs = self._restoring_on(scratch.instance)
+        with scratch.kept(reader.read(Names.of(reader).data), timeout=deadline.left()) as path:
+            argv = programs.restore(path, scratch.inside, jobs=os.cpu_count() or 1, roles=scratch.private)
+            ended = programs.instance.run(argv, timeout=deadline.left(), env=scratch.target.environment)
+        require_ended(ended)
+        if ended.returncode != 0:
+            raise _why_not_restored(scratch, ended.stderr)
 
     def _load_roles(self, reader: ArtefactReader, scratch: ScratchDatabase) -> None:
         try:
@@ -235,19 +246,6 @@ def _ours(place: Place) -> ScratchDatabase:
     return place
 
 
-def _unpack(reader: ArtefactReader, path: str) -> None:
-    try:
-        with open(path, "wb") as file:
-            for data in reader.read(Names.of(reader).data):
-                file.write(data)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise NoSpace(
-                f"{os.path.dirname(path)} ran full while the dump was unpacked there: free some space."
-            ) from None
-        raise EngineError(f"{path} cannot be written ({error.strerror}).") from None
-
-
 def _why_not_restored(scratch: ScratchDatabase, stderr: str) -> Exception:
     """The backup's bytes are proved by now, so only what is evidence against it is for its verdict."""
     said = telling(stderr)
@@ -277,7 +275,7 @@ def _target(variable: str, declared: Mapping[str, Any], database: str) -> Target
 
 
 def _scratch_server(variable: str, declared: Mapping[str, Any] | None, source: Target) -> Target | None:
-    if declared is None:
+    if declared is None or not declared.get("host"):
         return None
     scratch = _target(variable, declared, "postgres")
     same_host = scratch.host == source.host or {scratch.host, source.host} <= set(_LOOPBACK)

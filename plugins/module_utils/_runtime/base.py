@@ -14,6 +14,7 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from .services import Service
@@ -56,6 +57,14 @@ def failure(argv: Sequence[str], returncode: int, stderr: str) -> str:
     return f"{os.path.basename(argv[0])} {end}{': ' + ' '.join(said) if said else ', and said nothing'}."
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a throw-away place may take: bytes of memory, and cores."""
+
+    memory: int
+    cpus: float
+
+
 class Instance(ABC):
     """One running instance of a service. argv is kept exactly; ``env`` may carry secrets and is never shown."""
 
@@ -94,6 +103,17 @@ class Instance(ABC):
     @abstractmethod
     def endpoint(self, host: str, port: int) -> tuple[str, int]:
         """Where the module's own process reaches a TCP port of this instance."""
+
+    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Twin] | None:
+        """A throw-away place with the same programs and none of the data, whose programs run as ``user``; gone when the
+        context ends or this process does. ``None`` where it is the host's programs that serve, as its child processes."""
+        return None
+
+
+class Twin(Instance):
+    """``storage`` is the directory of this host in which its files lie, which must have room for them."""
+
+    storage: str
 
 
 class Runtime(ABC):

@@ -6,16 +6,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from .._errors import InputError, PlatformError
 from ._compose_services import PROJECT, services
 from ._container import ContainerInstance
 from ._docker import DEFAULT, Docker
-from .base import Instance, Runtime
+from ._twin import twin_of
+from .base import Instance, Limits, Runtime, Twin
 from .local import LocalInstance
 from .services import HEALTHY, RUNNING, UNCHECKED, Replica, Service
 
 _KEYS = ("type", "project", "docker_host")
+
+
+class ServiceContainer(ContainerInstance):
+    """The container of a service, whose image has what a backup of it is restored with."""
+
+    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Twin]:
+        return twin_of(self._docker, self.name, limits, user)
 
 
 class ComposeRuntime(Runtime):
@@ -57,7 +66,7 @@ class ComposeRuntime(Runtime):
                 f"{variable} is {service!r}, which has no healthy container ({_listed(map(_told, there[service].replicas))}): "
                 "start it, or see in its log why it does not serve."
             )
-        return ContainerInstance(self._docker, serving[0].name)
+        return ServiceContainer(self._docker, serving[0].name)
 
     def inspect_services(self) -> list[Service]:
         return services(self._docker, self._project)

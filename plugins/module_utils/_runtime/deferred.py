@@ -9,9 +9,10 @@ A system can so be described, its backups listed and proved, and its other datab
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 
-from .base import Completed, Instance, Sink, Streamed
+from .base import Completed, Instance, Limits, Sink, Streamed, Twin
 
 
 class DeferredInstance(Instance):
@@ -50,3 +51,6 @@ class DeferredInstance(Instance):
 
     def endpoint(self, host: str, port: int) -> tuple[str, int]:
         return self._found.endpoint(host, port)
+
+    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Twin] | None:
+        return self._found.twin(limits, user)
