@@ -160,9 +160,9 @@ while :; do sleep 1000; done
 @pytest.mark.parametrize("redirected", ["", ">&-", ">&- 2>&-"])
 def test_a_program_that_hangs_is_ended_with_all_it_started(instance: Instance, redirected: str) -> None:
     pids: list[int] = []
-    with pytest.raises(TimedOut, match=r"sh did not finish within 0.3 s and was ended\."):
+    with pytest.raises(TimedOut, match=r"sh did not finish within 2 s and was ended\."):
         instance.stream(
-            sh(HANGING.format(redirected=redirected)), lambda said: pids.extend(map(int, said.split())), timeout=0.3
+            sh(HANGING.format(redirected=redirected)), lambda said: pids.extend(map(int, said.split())), timeout=2
         )
     until(lambda: all(gone(pid) for pid in pids))
     assert len(pids) == 2
@@ -173,7 +173,7 @@ def test_what_left_the_program_behind_cannot_hold_us(instance: Instance) -> None
     pids: list[int] = []
     with pytest.raises(TimedOut):
         script = "setsid sh -c 'echo $$; exec sleep 1000' & wait"
-        instance.stream(sh(script), lambda said: pids.extend(map(int, said.split())), timeout=0.5)
+        instance.stream(sh(script), lambda said: pids.extend(map(int, said.split())), timeout=2)
     (pid,) = pids
     assert not gone(pid)
     os.kill(pid, 9)

@@ -34,7 +34,10 @@ class Exec:
         self.witness = Witness()
         self._docker = docker
         self._container = container
+        self._user = user
         self._error: BaseException | None = None
+        self._ending = threading.Lock()
+        self._doomed = self._ended = False
         self.timed_out = False
         body = {
             "AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": False, "User": user,
@@ -57,6 +60,8 @@ class Exec:
                 yield data
             else:
                 self.witness.hear(data)
+                if self._doomed:  # perhaps before its number was known
+                    self._end_program()
 
     def finish(self) -> Testimony:
         """What the witness tells; raises what ended the program from our side."""
@@ -82,10 +87,18 @@ class Exec:
 
     def kill(self) -> None:
         """End the program and what it started; its witness lives to tell, for a moment."""
-        with suppress(RunbookError):
-            if self.witness.pid is not None:
-                _kill(self._docker, self._container, self.witness.pid)
-        self._late.start()
+        with self._ending:
+            if self._doomed:
+                return
+            self._doomed = True
+            self._late.start()
+        self._end_program()
+
+    def _end_program(self) -> None:
+        with self._ending, suppress(RunbookError, OSError):
+            if self.witness.pid is not None and not self._ended:
+                self._ended = True
+                _kill(self._docker, self._container, self._user, self.witness.pid)
 
     def drain(self) -> None:
         """Read to the end what nobody wants any more."""
@@ -135,8 +148,8 @@ def _timer(seconds: float, then: Callable[[], None]) -> threading.Timer:
     return timer
 
 
-def _kill(docker: Docker, container: str, pid: int) -> None:
-    body = {"AttachStdout": True, "Cmd": ["sh", "-c", KILL, "sh", str(pid)]}
+def _kill(docker: Docker, container: str, user: str, pid: int) -> None:
+    body = {"AttachStdout": True, "User": user, "Cmd": ["sh", "-c", KILL, "sh", str(pid)]}
     connection = docker.take_over(
         f"/exec/{docker.post(f'/containers/{container}/exec', body)['Id']}/start", {"Detach": False, "Tty": False}
     )
