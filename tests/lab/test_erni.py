@@ -108,7 +108,8 @@ def test_a_verification_under_load_touches_nothing_but_its_scratch(
 ) -> None:
     assert protect(erni, "backup.yml", layers=(checksummed,)).returncode == 0
     databases = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"
-    before = asked("erni-postgres", "postgres", "erni_user", databases), docker("ps", "--quiet", "--no-trunc")
+    servers = ["ps", "--all", "--quiet", "--filter", f"ancestor={images.ensure('postgres')}"]
+    before = asked("erni-postgres", "postgres", "erni_user", databases), docker(*servers)
     writing = load(erni, seconds=90)
     run = protect(erni, "verify_backups.yml", layers=(checksummed,))
     writing.terminate()
@@ -118,4 +119,4 @@ def test_a_verification_under_load_touches_nothing_but_its_scratch(
     assert (verdict["result"], verdict["method"]) == ("passed", "restore")
     assert len(verdict["checks"]) == len(TABLES) and all(check["passed"] for check in verdict["checks"])
     assert told(writing)[1] == []
-    assert before == (asked("erni-postgres", "postgres", "erni_user", databases), docker("ps", "--quiet", "--no-trunc"))
+    assert before == (asked("erni-postgres", "postgres", "erni_user", databases), docker(*servers))
