@@ -326,7 +326,7 @@ def redis_config(settings: Mapping[str, str], *, port: int, password: str, direc
         "logfile": "",
     }  # fmt: skip
     lines = []
-    for name, value in {**settings, **fixed}.items():
+    for name, value in {**fixed, **settings}.items():
         quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         lines.append(f"save {value}" if name == "save" and value else f'{name} "{quoted}"')
     return ("\n".join(lines) + "\n").encode()

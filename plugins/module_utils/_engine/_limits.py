@@ -11,15 +11,15 @@ from typing import Any
 from .._errors import InputError
 from .._runtime.base import Limits
 
-_DEFAULTS: Mapping[str, float] = {"memory_mib": 2048, "cpus": 2}
+DEFAULTS: Mapping[str, int] = {"memory_mib": 2048, "cpus": 2}
 _LEAST: Mapping[str, float] = {"memory_mib": 256, "cpus": 0.1}
 
-DEFAULT_LIMITS = Limits(int(_DEFAULTS["memory_mib"]) << 20, _DEFAULTS["cpus"])
+DEFAULT_LIMITS = Limits(DEFAULTS["memory_mib"] << 20, DEFAULTS["cpus"])
 
 
 def limits_of(variable: str, declared: Mapping[str, Any] | None) -> Limits:
     """From a database's ``scratch``; what is not said has a default."""
-    given = {**_DEFAULTS, **{key: (declared or {})[key] for key in _DEFAULTS if (declared or {}).get(key) is not None}}
+    given: dict[str, float] = {**DEFAULTS, **{key: (declared or {})[key] for key in DEFAULTS if (declared or {}).get(key) is not None}}
     for key, least in _LEAST.items():
         if given[key] < least:
             raise InputError(f"{variable}.{key} is {given[key]}, too little for a server: give {least} or more.")

@@ -5,37 +5,32 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import secrets
-import shutil
-import subprocess  # nosec B404: argv lists only
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from .. import _server
 from .._checks import Check, parse_checks
 from .._durations import parse_duration
-from .._errors import CommandFailed, Damaged, EngineError, InputError, MissingLibrary, NoSpace
+from .._errors import CommandFailed, Damaged, EngineError, InputError, NoSpace
 from .._records import CheckResult
 from .._redis.connection import ANSWER, Login, NotPermitted, Redis
 from .._redis.rdb import Rdb, RdbCheck
 from .._redis.save import BackgroundSave
-from .._runtime.base import Instance
+from .._runtime.base import Instance, Limits
 from .._scratch import require_space
+from ._limits import DEFAULT_LIMITS, limits_of
+from ._redis_scratch import RedisPlace, TwinPlace, on_this_host
 from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
 
 DATA = "data.rdb"
 TOOL = "BGSAVE"
 
-_SCRATCH_SETTINGS: Mapping[str, str] = {
-    "save": "", "appendonly": "no", "dbfilename": "dump.rdb",
-    "databases": "10000",  # a file from a server with more databases than ours would not load; empty ones cost nothing
-}  # fmt: skip
+_SERVER_ACCOUNT = "redis"
+"""Whom the server runs as in every image of it that there is."""
 
 _CLOCK_TICK = timedelta(seconds=1)
 """A file's time may be the second before the request's: Redis reads the two from clocks that turn a tick apart."""
@@ -49,22 +44,6 @@ _BROKEN = re.compile(r"Wrong RDB checksum|Short read[^\n]*|Internal error in RDB
 """What it says of a broken one. The lines around these may name keys, so nothing else is repeated."""
 
 
-class RedisPlace(Place):
-    """A throw-away server's directory, and the server once it was started on the restored file."""
-
-    def __init__(self, directory: str, account: _server.Account | None, server_version: str) -> None:
-        self.directory = directory
-        self.account = account
-        self.server_version = server_version
-        self.password = secrets.token_urlsafe(24)
-        self.server: _server.Server | None = None
-
-    def login(self) -> Login:
-        if self.server is None:
-            raise EngineError("Nothing was restored yet, so there is nothing to check.")
-        return Login(self.server.host, self.server.port, password=self.password)
-
-
 class RedisEngine(Engine):
     """All databases of one server."""
 
@@ -73,6 +52,7 @@ class RedisEngine(Engine):
     def __init__(
         self, instance: Instance, login: Login, *, checks: Sequence[Check] = (), timeout: float = 14400.0,
         bin_dir: str | None = None, run_as: str | None = None, variable: str = "database",
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:  # fmt: skip
         self._instance = instance
         self._login = login
@@ -81,6 +61,7 @@ class RedisEngine(Engine):
         self._bin_dir = bin_dir
         self._run_as = run_as
         self._variable = variable
+        self._limits = limits
 
     @classmethod
     def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> Self:
@@ -96,6 +77,7 @@ class RedisEngine(Engine):
             checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
             timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
             bin_dir=database.get("bin_dir"), run_as=database.get("run_as"), variable=variable,
+            limits=limits_of(f"{variable}.scratch", database.get("scratch")),
         )  # fmt: skip
 
     def preflight(self) -> Facts:
@@ -128,31 +110,25 @@ class RedisEngine(Engine):
     @contextmanager
     def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
         size = reader.manifest.artefacts[0].raw_size
-        require_space(directory, size, f"the restored {DATA}")
-        account = _server.account(self._run_as, f"{self._variable}.run_as")
-        place = RedisPlace(
-            _server.give(os.path.join(directory, "redis"), account), account, _version(self._server_binary())
-        )
-        try:
-            yield place
-        finally:
-            if place.server is not None:
-                place.server.stop()
-            shutil.rmtree(place.directory, ignore_errors=True)
+        with self._instance.twin(self._limits, self._run_as or _SERVER_ACCOUNT) or nullcontext() as twin:
+            require_space(twin.storage if twin else directory, size, f"the restored {DATA}")
+            if twin is not None:
+                yield TwinPlace(twin, os.path.join(self._bin_dir or "", "redis-server"))
+                return
+            with on_this_host(directory, self._bin_dir, self._run_as, self._variable) as place:
+                yield place
 
     def restore(self, reader: ArtefactReader, place: Place) -> None:
         place = _own(place)
-        rdb = self._unpack(reader, place)
+        name = reader.names()[0]
+        check = RdbCheck(name)
+        place.put(_checked(reader.read(name), check), timeout=self._timeout)
+        rdb = check.finish()
         _require_memory(rdb.used_memory)
-        log = os.path.join(place.directory, "log")
         try:
-            place.server = _server.start_redis(
-                self._server_binary(), place.directory, account=place.account, password=place.password,
-                settings=_SCRATCH_SETTINGS, stderr_path=log, timeout=self._timeout,
-            )  # fmt: skip
+            place.start(timeout=self._timeout)
         except EngineError:
-            with open(log, encoding="utf-8", errors="replace") as file:
-                _judge_log(file.read(), reader.names()[0], rdb, place.server_version)
+            _judge_log(place.log(), name, rdb, place.server_version)
             raise
 
     def verify(self, reader: ArtefactReader, place: Place) -> list[CheckResult]:
@@ -211,32 +187,12 @@ class RedisEngine(Engine):
                 f"redis-check-rdb rejects {path} on {self._instance.name}: {found[1] if found else checked.stderr}."
             )
 
-    def _server_binary(self) -> str:
-        found = shutil.which("redis-server", path=self._bin_dir)
-        if found is None:
-            where = f"in bin_dir {self._bin_dir}" if self._bin_dir else "in PATH"
-            raise MissingLibrary(
-                f"There is no redis-server {where}, which a verification loads backups into: install it."
-            )
-        return found
 
-    def _unpack(self, reader: ArtefactReader, place: RedisPlace) -> Rdb:
-        """The restored file in ``place``; ``Damaged`` before a server sees it."""
-        name = reader.names()[0]
-        check = RdbCheck(name)
-        path = os.path.join(place.directory, _SCRATCH_SETTINGS["dbfilename"])
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-                for data in reader.read(name):
-                    check.feed(data)
-                    file.write(data)
-                if place.account is not None:
-                    os.fchown(file.fileno(), place.account.uid, place.account.gid)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise NoSpace(f"{place.directory} ran full while {name} was unpacked there: free some space.") from None
-            raise EngineError(f"{path} cannot be written ({error.strerror}).") from None
-        return check.finish()
+def _checked(chunks: Iterator[bytes], check: RdbCheck) -> Iterator[bytes]:
+    """``Damaged`` in mid-stream, before a server sees the file."""
+    for data in chunks:
+        check.feed(data)
+        yield data
 
 
 def _own(place: Place) -> RedisPlace:
@@ -248,18 +204,6 @@ def _own(place: Place) -> RedisPlace:
 def _expired(info: Mapping[str, Any]) -> int:
     """Keys of the file that a server dropped, of whatever name: while it loaded them, and since."""
     return int(info.get("rdb_last_load_keys_expired", 0)) + int(info.get("expired_keys", 0))
-
-
-def _version(binary: str) -> str:
-    """``8.2.3`` of ``Redis server v=8.2.3 sha=...``."""
-    try:
-        said = subprocess.run([binary, "--version"], capture_output=True, timeout=60, check=False)  # pylint: disable=ansible-bad-function
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineError(f"{binary} cannot be run: {error}.") from None
-    match = re.search(rb"v=(\S+)", said.stdout)
-    if match is None:
-        raise EngineError(f"{binary} does not tell its version: is it a Redis server?")
-    return match[1].decode()
 
 
 def _require_memory(needed: int) -> None:
