@@ -17,7 +17,7 @@ from command_line import ROOT
 from support.playbook import Demo, described, parsed
 
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
-SUPPORTED_RUNTIMES = {"local"}
+SUPPORTED_RUNTIMES = {"local", "compose"}
 """Others are described already; this release says that it does not run on them."""
 
 ENVIRONMENT = {
