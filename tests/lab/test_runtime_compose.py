@@ -44,11 +44,15 @@ def on(name: str, host: str | None = None) -> Runtime:
     return _description.runtime_of({"type": "compose", "project": name, **({"docker_host": host} if host else {})})
 
 
+def processes(container: str) -> dict[str, int]:
+    """What runs in a container, with its number on the host."""
+    listed = docker("top", container, "-eo", "pid,args").splitlines()[1:]
+    return {argv: int(pid) for pid, argv in (line.split(None, 1) for line in listed)}
+
+
 def programs(runtime: Runtime) -> list[str]:
     """What runs in the one container of ``project``, its idle first process left out."""
-    name = runtime.resolve("service").name
-    listed = docker("top", name, "-eo", "pid,args").splitlines()[1:]
-    return [line.split(None, 1)[1] for line in listed if not line.endswith("sleep infinity")]
+    return [argv for argv in processes(runtime.resolve("service").name) if not argv.endswith("sleep infinity")]
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +119,7 @@ def test_a_service_that_is_not_healthy_is_refused(several: list[str], kind: str)
 def test_a_service_that_restarts_is_paused_or_stopped_is_refused(several: list[str]) -> None:
     name = f"test-{os.urandom(4).hex()}"
     several.append(container(name, "restarting", "--restart=always", argv=("false",)))
-    for service in ("paused", "stopped"):
-        several.append(container(name, service))
+    several += [container(name, "paused"), container(name, "stopped")]
     docker("pause", several[1])
     docker("kill", several[2])
     until(lambda: state_of(several[0]) == "restarting", 30)
@@ -327,7 +330,7 @@ def test_a_secret_in_the_environment_is_seen_by_the_program_alone(quiet: Runtime
 
 
 def _until_ended(instance: Instance, argv: list[str], env: dict[str, str]) -> None:
-    instance.run(argv, timeout=60, env=env)
+    assert instance.run(argv, timeout=60, env=env).returncode
 
 
 # Images
@@ -337,8 +340,8 @@ def test_an_image_without_a_shell_is_told(several: list[str]) -> None:
     name = f"test-{os.urandom(4).hex()}"
     several.append(container(name, "db", argv=("sh", "-c", "rm /bin/sh; exec sleep infinity")))
     instance = on(name).resolve("db")
-    time.sleep(0.5)
-    with pytest.raises(CommandFailed, match="image of .* has no shell"):
+    until(lambda: "sleep infinity" in processes(instance.name))
+    with pytest.raises(CommandFailed, match=r"image of .* has no shell"):
         instance.run(["cat"], timeout=20)
 
 
