@@ -91,27 +91,37 @@ timeout:
   default: 4h
 scratch:
   description:
-    - A PostgreSQL server to restore into for verification, never production; no role is ever created there.
-    - Without it a throw-away server is started with the programs of O(ignore:bin_dir).
+    - What a verification may use. By default it restores into a throw-away server, which is started with the programs of
+      O(ignore:bin_dir) on the host, or in a container of the image that the service's own has, where it runs in one.
+    - With C(host), into a database of its own in a PostgreSQL server that is named, which must not be production's; no role
+      is ever created there.
   type: dict
   suboptions:
+    memory_mib:
+      description: What a throw-away container may take of the host's memory, in MiB.
+      type: int
+      default: 2048
+    cpus:
+      description: How many cores a throw-away container may use.
+      type: float
+      default: 2
     host:
-      description: Where it listens.
+      description: Where the named server listens.
       type: str
-      required: true
     port:
       description: Its TCP port.
       type: int
       default: 5432
     user:
-      description: An account that may create databases.
+      description: An account of it that may create databases.
       type: str
-      required: true
     password:
       description: Its password.
       type: str
 run_as:
-  description: The account throw-away servers run under when the module runs as root; by default V(nobody) or V(postgres).
+  description:
+    - The account that throw-away servers run under. On the host, where the module runs as root, it is V(nobody) or V(postgres)
+      by default; in a container, V(postgres) or V(redis), as their images have it.
   type: str
 """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._engine._limits import DEFAULTS
 from ._records import LABELS
 
 Spec = dict[str, Any]
@@ -32,9 +33,11 @@ STORE: Spec = {
 }
 
 SCRATCH: Spec = {
-    "host": {"type": "str", "required": True},
+    "memory_mib": {"type": "int", "default": DEFAULTS["memory_mib"]},
+    "cpus": {"type": "float", "default": DEFAULTS["cpus"]},
+    "host": _TEXT,
     "port": {"type": "int", "default": 5432},
-    "user": {"type": "str", "required": True},
+    "user": _TEXT,
     "password": _SECRET,
 }
 

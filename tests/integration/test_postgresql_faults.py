@@ -549,6 +549,37 @@ def test_a_named_scratch_server_gets_a_database_of_its_own_and_no_role(
         connection.execute("DROP DATABASE runbook_verify_me_not")
 
 
+def test_production_under_another_address_is_no_scratch_server(
+    shop: PostgresqlSubject, other_postgres: PostgresServer, shelf: Shelf, scratch: Path
+) -> None:
+    shelf.take(shop.engine())
+    with shop.connect() as connection:
+        before = list(connection.execute("SELECT datname FROM pg_database"))
+        connection.execute("CREATE ROLE guest LOGIN CREATEDB PASSWORD 'guest'")  # who is not told where the data lies
+    server = shop.server
+    try:
+        for account in ({"user": server.user, "password": server.password}, {"user": "guest", "password": "guest"}):
+            engine = shop.engine(scratch={"host": "127.1", "port": server.port, **account})
+            with (
+                pytest.raises(InputError, match=r"scratch is 127\.1:.*the server that is backed up, under another"),
+                engine.scratch(shelf, str(scratch)),
+            ):
+                pytest.fail("production was handed out as a scratch")
+        with shop.connect() as connection:
+            assert list(connection.execute("SELECT datname FROM pg_database")) == before
+    finally:
+        with shop.connect() as connection:
+            connection.execute("DROP ROLE guest")
+
+
+@pytest.mark.parametrize(
+    ("scratch", "missing"), [({"host": "other"}, "user"), ({"user": "u"}, "host"), ({"password": "p"}, "host")]
+)
+def test_half_a_named_scratch_server_is_told(shop: PostgresqlSubject, scratch: dict[str, str], missing: str) -> None:
+    with pytest.raises(InputError, match=rf"^databases\[0\]\.scratch\.{missing} is missing"):
+        shop.engine(scratch=scratch)
+
+
 def test_a_server_in_recovery_can_be_backed_up(tmp_path: Path, shelf: Shelf, scratch: Path) -> None:
     first = start_postgres(tmp_path / "standby")
     with postgresql_subject(first, "replica", ROWS):

@@ -19,7 +19,8 @@ DEFAULT_LIMITS = Limits(DEFAULTS["memory_mib"] << 20, DEFAULTS["cpus"])
 
 def limits_of(variable: str, declared: Mapping[str, Any] | None) -> Limits:
     """From a database's ``scratch``; what is not said has a default."""
-    given: dict[str, float] = {**DEFAULTS, **{key: (declared or {})[key] for key in DEFAULTS if (declared or {}).get(key) is not None}}
+    said = {key: value for key, value in (declared or {}).items() if key in DEFAULTS and value is not None}
+    given: dict[str, float] = {**DEFAULTS, **said}
     for key, least in _LEAST.items():
         if given[key] < least:
             raise InputError(f"{variable}.{key} is {given[key]}, too little for a server: give {least} or more.")

@@ -9,12 +9,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._errors import EngineError, TimedOut
+from .._errors import EngineError, InputError, TimedOut
 from .._require import require
 
 ANSWER_SECONDS = 30.0
@@ -34,6 +34,17 @@ class Target:
     user: str
     password: str | None = field(repr=False)
     database: str
+
+    @classmethod
+    def declared(cls, variable: str, declared: Mapping[str, Any], database: str) -> Target:
+        """From what a description says of a server."""
+        port = declared.get("port")
+        if port is not None and not (isinstance(port, int) and 0 < port < 65536):
+            raise InputError(f"{variable}.port is {port!r}, which is no TCP port: give a number from 1 to 65535.")
+        return cls(
+            host=str(declared.get("host") or "localhost"), port=port or 5432, user=str(declared.get("user") or "postgres"),
+            password=declared.get("password"), database=database,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return f"database {self.database!r} on PostgreSQL at {self.host}:{self.port} as user {self.user!r}"

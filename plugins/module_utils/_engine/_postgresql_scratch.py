@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scratch databases: in a throw-away server of our own, or under a name of our own in a server that was named."""
+"""Scratch databases, and the throw-away server on this host that one is made in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from .. import _server
-from .._errors import EngineError, InputError, NoSpace, RunbookError
+from .._errors import EngineError, InputError, NoSpace
 from .._require import require
 from .._runtime.base import Instance
 from .._runtime.local import LocalInstance
@@ -25,11 +25,8 @@ from .base import Place
 
 APPLICATION = "runbook.ops verification"
 
-_LEFTOVER = re.compile(r"\Arunbook_verify_[a-z0-9_]{1,40}_[0-9a-f]{8}\Z")
-_IN_USE = 0x72756E76
-"""``runv``: with the name's hash, the advisory lock that a scratch database's run holds as long as it lives."""
-
-_DROP_SECONDS = 300.0
+CHANGE_SECONDS = 300.0
+"""Making or dropping a database waits for a checkpoint."""
 
 _AS_TEXT = (
     "ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
@@ -127,29 +124,12 @@ def throw_away(
             with session(replace(owner, port=server.port), APPLICATION) as opened:
                 name = database_name(backup_id)
                 create(opened, name, encoding)
-                place = _place(opened, name, directory, private=True)
+                place = place_of(opened, name, directory, private=True)
             yield place
         finally:
             server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-@contextmanager
-def named(target: Target, directory: str, *, backup_id: str, encoding: str) -> Iterator[ScratchDatabase]:
-    """A database of its own in a server that somebody else runs; what killed runs left there is dropped first."""
-    with session(target, APPLICATION) as opened:
-        _drop_leftovers(opened)
-        name = database_name(backup_id)
-        _claim(opened, name)
-        try:
-            create(opened, name, encoding, of_the_server=True)
-            yield _place(opened, name, directory, private=False)
-        except BaseException:
-            with suppress(RunbookError):  # what went wrong first is what the operator must read
-                _drop(opened, name)
-            raise
-        _drop(opened, name)
 
 
 def server_programs(bin_dir: str | None) -> str:
@@ -170,7 +150,7 @@ def database_name(backup_id: str) -> str:
     return f"runbook_verify_{re.sub('[^a-z0-9_]', '_', backup_id.lower())[:40]}_{secrets.token_hex(4)}"
 
 
-def _place(opened: Session, name: str, directory: str, *, private: bool) -> ScratchDatabase:
+def place_of(opened: Session, name: str, directory: str, *, private: bool) -> ScratchDatabase:
     return ScratchDatabase(
         opened.server_version, opened.server_major, replace(opened.target, database=name), directory, private
     )
@@ -181,7 +161,7 @@ def create(opened: Session, name: str, encoding: str, *, of_the_server: bool = F
     options = ((_AS_TEXT[-1],) if of_the_server else ()) + (_AS_BYTES if encoding == "SQL_ASCII" else _AS_TEXT)
     for number, option in enumerate(options, start=1):
         try:
-            opened.rows(f"CREATE DATABASE {_quoted(name)} TEMPLATE template0 {option}", seconds=_DROP_SECONDS)
+            opened.rows(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 {option}", seconds=CHANGE_SECONDS)
         except StatementFailed:
             if number == len(options):
                 raise
@@ -189,22 +169,6 @@ def create(opened: Session, name: str, encoding: str, *, of_the_server: bool = F
             return
 
 
-def _claim(opened: Session, name: str) -> bool:
-    """Before the database is made, so that it is never without its run's lock while the run lives."""
-    return bool(opened.value("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_IN_USE, name]))
-
-
-def _drop_leftovers(opened: Session) -> None:
-    for (name,) in opened.rows("SELECT datname FROM pg_database WHERE starts_with(datname, 'runbook_verify_')"):
-        if _LEFTOVER.match(name) and _claim(opened, name):
-            _drop(opened, name)
-
-
-def _drop(opened: Session, name: str) -> None:
-    opened.rows(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)", seconds=_DROP_SECONDS)
-    opened.rows("SELECT pg_advisory_unlock(%s, hashtext(%s))", [_IN_USE, name])
-
-
-def _quoted(name: str) -> str:
-    quoted: str = require("psycopg.sql", "psycopg[binary]").Identifier(name).as_string(None)
-    return quoted
+def quoted(name: str) -> str:
+    identifier: str = require("psycopg.sql", "psycopg[binary]").Identifier(name).as_string(None)
+    return identifier

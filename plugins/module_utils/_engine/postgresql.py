@@ -34,8 +34,9 @@ from ._postgresql_contents import (
     roles,
     telling,
 )
+from ._postgresql_named import declared_server, named
 from ._postgresql_programs import Programs
-from ._postgresql_scratch import APPLICATION, ScratchDatabase, named, throw_away
+from ._postgresql_scratch import APPLICATION, ScratchDatabase, throw_away
 from ._postgresql_session import DumpSession, dump_session
 from ._postgresql_twin import in_twin
 from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
@@ -70,8 +71,6 @@ _NO_RIGHT = "42501"
 _SERVER_ACCOUNT = "postgres"
 """Whom the server runs as in every image of it that there is."""
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
 
 @dataclass(frozen=True)
 class PostgresqlEngine(Engine):
@@ -93,7 +92,7 @@ class PostgresqlEngine(Engine):
     @classmethod
     def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> PostgresqlEngine:
         """From one entry of ``runbook_databases``."""
-        target = _target(variable, database, str(database.get("name") or ""))
+        target = Target.declared(variable, database, str(database.get("name") or ""))
         if not target.database:
             raise InputError(f"{variable}.name is empty: give the name of the PostgreSQL database.")
         return cls(
@@ -103,7 +102,7 @@ class PostgresqlEngine(Engine):
             checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
             lock_timeout=_seconds(variable, database, "lock_timeout", "30s"),
             timeout=_seconds(variable, database, "timeout", "4h"),
-            scratch_server=_scratch_server(f"{variable}.scratch", database.get("scratch"), target),
+            scratch_server=declared_server(f"{variable}.scratch", database.get("scratch"), target),
             limits=limits_of(f"{variable}.scratch", database.get("scratch")),
             run_as=database.get("run_as"),
             variable=variable,
@@ -185,7 +184,7 @@ class PostgresqlEngine(Engine):
         if twin is not None:
             return in_twin(twin, programs, directory, limits=self.limits, **about)
         if self.scratch_server is not None:
-            return named(self.scratch_server, directory, **about)
+            return named(self.scratch_server, self._reached, directory, variable=f"{self.variable}.scratch", **about)
         return throw_away(
             directory, bin_dir=self.bin_dir, account=account(self.run_as, f"{self.variable}.run_as"), **about
         )
@@ -262,29 +261,6 @@ def _why_not_restored(scratch: ScratchDatabase, stderr: str) -> Exception:
             f"about the backup ({said}): see to the server and to the rights of {scratch.target.user!r}, and verify again."
         )
     return Damaged(f"The dump cannot be restored: {said}.")
-
-
-def _target(variable: str, declared: Mapping[str, Any], database: str) -> Target:
-    port = declared.get("port")
-    if port is not None and not (isinstance(port, int) and 0 < port < 65536):
-        raise InputError(f"{variable}.port is {port!r}, which is no TCP port: give a number from 1 to 65535.")
-    return Target(
-        host=str(declared.get("host") or "localhost"), port=port or 5432, user=str(declared.get("user") or "postgres"),
-        password=declared.get("password"), database=database,
-    )  # fmt: skip
-
-
-def _scratch_server(variable: str, declared: Mapping[str, Any] | None, source: Target) -> Target | None:
-    if declared is None or not declared.get("host"):
-        return None
-    scratch = _target(variable, declared, "postgres")
-    same_host = scratch.host == source.host or {scratch.host, source.host} <= set(_LOOPBACK)
-    if same_host and scratch.port == source.port:
-        raise InputError(
-            f"{variable} is {scratch.host}:{scratch.port}, the very server that is backed up: name another server, "
-            "or leave it out for a throw-away one."
-        )
-    return scratch
 
 
 def _seconds(variable: str, database: Mapping[str, Any], key: str, default: str) -> float:
