@@ -15,6 +15,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import InputEr
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.services import Replica, Service
 from ansible_collections.runbook.ops.plugins.module_utils._scheduling.records import Run
+from ansible_collections.runbook.ops.plugins.module_utils._status import look
 from ansible_collections.runbook.ops.plugins.module_utils._status.backups import (
     judge_database,
     judge_schedules,
@@ -358,6 +359,21 @@ class NoEngine(LocalRuntime):
 
     def directories(self) -> list[str]:
         raise PlatformError("There is no Docker Engine here.")
+
+
+class Hanging(NoEngine):
+    never = threading.Event()
+
+    def directories(self) -> list[str]:
+        self.never.wait(30)
+        return []
+
+
+def test_a_platform_that_hangs_keeps_no_disk_from_being_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "LOOK_SECONDS", 1.0)
+    (seen,) = take({"disks": file_systems(Hanging(), ["/"])}).values()
+    Hanging.never.set()
+    assert [found.object for found in seen] == ["/"]
 
 
 def test_without_a_platform_services_are_red_and_disks_are_still_seen() -> None:

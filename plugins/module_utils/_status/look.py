@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .._errors import RunbookError
@@ -53,17 +54,27 @@ def one_endpoint(endpoint: Endpoint) -> Look:
 
 def file_systems(runtime: Runtime, directories: Sequence[str]) -> Look:
     def see() -> Findings:
-        try:
-            own = runtime.directories()
-        except RunbookError:  # told by the services already
-            own = []
-        return [judge_disk(disk) for disk in disks([*directories, *own])]
+        return [judge_disk(disk) for disk in disks([*directories, *_of_the_platform(runtime)])]
 
     def unseen(reason: str) -> Findings:
         remedy = "look at mounts with df on the host; a network file system that hangs is the usual cause"
         return [Finding("disks", Level.AMBER, f"cannot be seen: {reason}", remedy)]
 
     return Look(see, LOOK_SECONDS, unseen)
+
+
+def _of_the_platform(runtime: Runtime) -> list[str]:
+    """Its own directories; none where it does not say, which the services tell already."""
+    found: list[str] = []
+
+    def ask() -> None:
+        with suppress(RunbookError):
+            found.extend(runtime.directories())
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(LOOK_SECONDS / 2)
+    return list(found)
 
 
 def jobs(see: Callable[[], Findings]) -> Look:
