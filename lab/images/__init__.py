@@ -45,6 +45,7 @@ IMAGES = {
     "redis": Image(_HERE / "redis", official="redis:7"),
     "nginx": Image(_HERE / "nginx", official="nginx:stable"),
     "python": Image(_HERE / "python"),
+    "host": Image(_LAB / "hosts" / "image"),
     "erni-backend": Image(_LAB / "erni" / "backend", "python"),
     "erni-frontend": Image(_LAB / "erni" / "frontend", "python"),
     "sme-app": Image(_LAB / "sme" / "app", "python"),

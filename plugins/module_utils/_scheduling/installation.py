@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._errors import Busy
+from .._errors import Busy, CommandFailed
 from .._records import utc_now
 from .._result import Action
 from . import inventory, units
@@ -70,6 +70,14 @@ class Installation:
     def apply(self, actions: Sequence[Action]) -> None:
         if not actions:
             return
+        try:
+            self._apply(actions)
+        except OSError as error:
+            raise CommandFailed(
+                f"{error.filename} could not be written ({error.strerror}): run this again when it can be."
+            ) from None
+
+    def _apply(self, actions: Sequence[Action]) -> None:
         wanted, layout = self._wanted, self._layout
         changed = {action.object for action in actions}
         if not wanted.jobs:
@@ -98,15 +106,18 @@ class Installation:
         jobs = wanted.jobs
         text = inventory.inventory(wanted.system, inside.python, wanted.description) if jobs else None
         yield File(layout.inventory, text, 0o600, inventory.shown)
+        settings = inventory.settings(inside.collection(wanted.digest), os.path.join(inside.state, "ansible"))
+        yield File(layout.settings, settings if jobs else None)
         schedule = {"format": 1, "system": wanted.system, "jobs": {job: list(slots) for job, slots in jobs.items()},
                     "collection": wanted.digest, "metrics_file": wanted.metrics_file}  # fmt: skip
         yield File(layout.schedule, f"{json.dumps(schedule, indent=1)}\n" if jobs else None)
+        if self._mechanism.name == CRONTAB:
+            yield Crontab(wanted.system, units.cron_lines(inside, wanted.system, jobs, wanted.digest) if jobs else None)
+            return  # what root has installed is root's
         yield from self._of_systemd(inside)
         cron = units.cron_file(inside, wanted.system, jobs, wanted.digest)
         name = f"runbook-{wanted.system}".replace(".", "_")  # cron passes over names with a dot
         yield File(os.path.join(self._root, CRON_D, name), cron if jobs and self._mechanism.name == CRON_D else None)
-        if self._mechanism.name == CRONTAB:
-            yield Crontab(wanted.system, units.cron_lines(inside, wanted.system, jobs, wanted.digest))
 
     def _of_systemd(self, inside: Layout) -> Iterator[Item]:
         wanted, directory = self._wanted, os.path.join(self._root, SYSTEMD)
@@ -177,7 +188,7 @@ class Installation:
             yield self._layout.state
         if os.path.exists(self._metrics_file):
             yield self._metrics_file
-        for digest in self._digests() - self._used_digests(but=self._wanted.system):
+        for digest in sorted(self._digests() - self._used_digests(but=self._wanted.system)):
             yield self._layout.collection(digest)
 
     def _remove(self) -> None:

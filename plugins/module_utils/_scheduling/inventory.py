@@ -80,6 +80,23 @@ def inventory(system: str, python: str, description: Mapping[str, Any]) -> str:
     return f"{_written({'all': {'hosts': {system: host}}})}\n"
 
 
+def settings(collections: str, home: str) -> str:
+    """Ansible's, as this collection has them; ``home`` is where it puts what it needs for a while."""
+    passing = f"{home}/passing"
+    return f"""\
+[defaults]
+collections_path = {collections}
+home = {home}
+remote_tmp = {passing}
+gathering = explicit
+nocolor = true
+callback_result_format = yaml
+display_skipped_hosts = false
+[connection]
+pipelining = true
+"""
+
+
 def shown(text: str) -> str:
     """An inventory's text with no secret in it; nothing of one that cannot be read."""
     try:

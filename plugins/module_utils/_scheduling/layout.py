@@ -52,6 +52,11 @@ class Layout:
         return os.path.join(self.configuration, "inventory.yml")
 
     @property
+    def settings(self) -> str:
+        """Ansible's."""
+        return os.path.join(self.configuration, "ansible.cfg")
+
+    @property
     def schedule(self) -> str:
         """What is scheduled, for the program that runs it."""
         return os.path.join(self.configuration, "schedule.json")

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 
 from .._errors import Busy, RunbookError
 from .._records import utc_now
@@ -24,7 +23,6 @@ from .layout import Layout
 from .records import INTERRUPTED, JOBS, Run, gauges, held, read_run, read_runs, write_run, write_whole
 from .units import BUSY
 
-COLLECTIONS = str(Path(__file__).resolve().parents[6])
 PLAYBOOKS = {
     "backup": ("runbook.ops.backup", "backup_report_file"),
     "verify": ("runbook.ops.verify_backups", "backup_verify_report_file"),
@@ -34,17 +32,12 @@ PLAYBOOKS = {
 
 
 def environment(layout: Layout) -> dict[str, str]:
-    """The caller's, and Ansible's settings as this collection has them; no file elsewhere changes them."""
-    own = os.path.join(layout.state, "ansible")
+    """The caller's, but for Ansible's settings: those are a file of ours, and none elsewhere changes them."""
     inherited = {
         name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("ANSIBLE_")
     }
-    return {
-        "HOME": pwd.getpwuid(os.geteuid()).pw_dir, "LANG": "C.UTF-8", **inherited,
-        "ANSIBLE_CONFIG": os.devnull, "ANSIBLE_COLLECTIONS_PATH": COLLECTIONS, "ANSIBLE_PIPELINING": "true",
-        "ANSIBLE_HOME": own, "ANSIBLE_REMOTE_TMP": os.path.join(own, "tmp"), "ANSIBLE_NOCOLOR": "true",
-        "ANSIBLE_GATHERING": "explicit", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
-    }  # fmt: skip
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    return {"HOME": home, "LANG": "C.UTF-8", **inherited, "ANSIBLE_CONFIG": layout.settings}
 
 
 def run(layout: Layout, job: str, summary: str, log: str | None) -> int:
