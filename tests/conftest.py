@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import containers
 
 from lab.embedded.servers import (
     PostgresServer,
@@ -58,6 +59,18 @@ def engine() -> None:
         laboratory.ensure()
     except laboratory.Unavailable as reason:
         pytest.skip(f"NOT RUN: {reason}")
+
+
+@pytest.fixture(scope="session")
+def postgres_container(engine: None) -> Iterator[containers.Server]:
+    with containers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_container(engine: None) -> Iterator[containers.Server]:
+    with containers.redis_server() as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

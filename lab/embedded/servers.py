@@ -61,6 +61,10 @@ class RedisServer:
     server_binary: str
     server: _server.Server = field(repr=False)
 
+    @property
+    def bin_dir(self) -> str:
+        return os.path.dirname(self.server_binary)
+
     def stop(self) -> None:
         _server.end(self.server.process, signal.SIGTERM)
 

@@ -21,9 +21,12 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import utc_no
 from contract.shelf import Shelf
 from contract.subjects.base import Subject
 
-SUBJECTS = sorted(
-    path.stem for path in (Path(__file__).parent / "subjects").glob("[a-z]*.py") if path.stem not in ("base",)
-)
+SUBJECTS = [
+    pytest.param(stem, marks=pytest.mark.lab) if stem.endswith("_in_container") else stem
+    for stem in sorted(
+        path.stem for path in (Path(__file__).parent / "subjects").glob("[a-z]*.py") if path.stem != "base"
+    )
+]
 
 DAMAGES = {
     "truncated": lambda data: data[: len(data) * 9 // 10],

@@ -1,17 +1,22 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compose projects of one container each, made by their labels alone."""
+"""Compose projects of one container each, made by their labels alone: an idle one, or a database's server."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+import psycopg
+import redis
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._compose_services import PROJECT, SERVICE
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._docker import DEFAULT
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import Instance
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ComposeRuntime
+from support.processes import until
 
 from lab import images
 from lab.command import docker
@@ -19,12 +24,14 @@ from lab.place import LABEL
 
 
 def container(
-    project: str, service: str, *options: str, image: str = "base", argv: tuple[str, ...] = ("sleep", "infinity")
-) -> str:
-    """A running container of a service; its name."""
+    project: str, service: str, *options: str, image: str = "base", argv: tuple[str, ...] = ("sleep", "infinity"),
+    init: bool = True,
+) -> str:  # fmt: skip
+    """A running container of a service; its name. ``init``: whether its first process sees off what others leave."""
     labels = [f"--label={label}" for label in (f"{PROJECT}={project}", f"{SERVICE}={service}", f"{LABEL}=1")]
     name = f"{project}-{service}-{secrets.token_hex(2)}"
-    docker("run", "--detach", "--name", name, "--init", *labels, *options, images.ensure(image), *argv)
+    options = ("--init", *options) if init else options
+    docker("run", "--detach", "--name", name, *labels, *options, images.ensure(image), *argv)
     return name
 
 
@@ -41,3 +48,63 @@ def project(*options: str, docker_host: str = DEFAULT) -> Iterator[ComposeRuntim
         yield ComposeRuntime.declared({"type": "compose", "project": name, "docker_host": docker_host})
     finally:
         remove(made)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database's server as process 1 of a container; ``host`` and ``port`` are where this host reaches it."""
+
+    project: str
+    container: str
+    host: str
+    port: int
+    user: str
+    password: str
+    bin_dir: str | None = None
+
+    @property
+    def instance(self) -> Instance:
+        return ComposeRuntime.declared({"type": "compose", "project": self.project}).resolve("db")
+
+
+@contextmanager
+def postgres() -> Iterator[Server]:
+    password = secrets.token_urlsafe(12)
+    with _server("postgres", 5432, "postgres", password, "--env", f"POSTGRES_PASSWORD={password}") as made:
+        yield made
+
+
+@contextmanager
+def redis_server() -> Iterator[Server]:
+    password = secrets.token_urlsafe(12)
+    with _server("redis", 6379, "default", password, argv=("redis-server", "--requirepass", password)) as made:
+        yield made
+
+
+@contextmanager
+def _server(
+    image: str, port: int, user: str, password: str, *options: str, argv: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    project = f"test-{secrets.token_hex(4)}"
+    name = container(project, "db", *options, image=image, argv=argv, init=False)
+    try:
+        host = (
+            ComposeRuntime.declared({"type": "compose", "project": project})
+            .resolve("db")
+            .endpoint("localhost", port)[0]
+        )
+        made = Server(project, name, host, port, user, password)
+        until(lambda: _answers(made), 60)
+        yield made
+    finally:
+        remove(name)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        if server.port == 6379:
+            return bool(redis.Redis(server.host, server.port, password=server.password).ping())
+        psycopg.connect(host=server.host, port=server.port, user=server.user, password=server.password).close()
+        return True
+    except (psycopg.OperationalError, redis.ConnectionError):
+        return False

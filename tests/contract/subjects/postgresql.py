@@ -15,9 +15,11 @@ import psycopg
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._engine._postgresql_session import dump_session
 from ansible_collections.runbook.ops.plugins.module_utils._engine.postgresql import PostgresqlEngine
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import Instance
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalInstance
 from contract.subjects.base import Subject
 from psycopg import sql
+from support.containers import Server
 
 from lab.embedded.servers import PostgresServer
 
@@ -32,7 +34,9 @@ INSERT INTO "Back Office"."Notes" SELECT repeat('Übergröße ', 20) FROM genera
 
 
 class PostgresqlSubject(Subject):
-    def __init__(self, server: PostgresServer, database: str, role: str) -> None:
+    extension = "vector"
+
+    def __init__(self, server: PostgresServer | Server, database: str, role: str) -> None:
         self.secret = server.password
         self.server = server
         self.database = database
@@ -43,7 +47,7 @@ class PostgresqlSubject(Subject):
             {"table": "orders", "newest": "placed_at", "within": "1h"},
             {"sql": "SELECT sum(total) FROM orders", "name": "turnover", "expect": "source"},
             {"sql": "SELECT lower('ÜBER')", "name": "letters", "expect": "über"},
-            {"extension": "vector"},
+            {"extension": self.extension},
             {"role": role},
         )
 
@@ -60,7 +64,11 @@ class PostgresqlSubject(Subject):
         }  # fmt: skip
 
     def engine(self, checks: Sequence[Mapping[str, Any]] = (), **also: Any) -> PostgresqlEngine:
-        return PostgresqlEngine.declared("databases[0]", self.declaration(checks=checks, **also), LocalInstance())
+        return PostgresqlEngine.declared("databases[0]", self.declaration(checks=checks, **also), self.instance)
+
+    @property
+    def instance(self) -> Instance:
+        return LocalInstance()
 
     def unreachable(self) -> PostgresqlEngine:
         return self.engine(port=1)
@@ -70,14 +78,16 @@ class PostgresqlSubject(Subject):
             connection.execute("DELETE FROM orders WHERE id % 2 = 0")
 
     def busy(self) -> AbstractContextManager[None]:
-        return dump_session(self.engine().target, lock_timeout=1)  # type: ignore[return-value]
+        return dump_session(self.engine()._reached(), lock_timeout=1)  # type: ignore[return-value]
 
 
 @contextmanager
-def postgresql_subject(server: PostgresServer, name: str, schema: str = SCHEMA) -> Iterator[PostgresqlSubject]:
+def postgresql_subject(
+    server: PostgresServer | Server, name: str, schema: str = SCHEMA, kind: type[PostgresqlSubject] = PostgresqlSubject
+) -> Iterator[PostgresqlSubject]:
     """A database of this name, and a role that owns a table of it and is a member of another."""
     role = f"keeper_{secrets.token_hex(4)}"
-    made = PostgresqlSubject(server, name, role)
+    made = kind(server, name, role)
     with made.connect(dbname="postgres") as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         connection.execute(f"CREATE ROLE {role} LOGIN; GRANT pg_read_all_data TO {role} WITH ADMIN OPTION")

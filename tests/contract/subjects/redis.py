@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 import pytest
 import redis
 from ansible_collections.runbook.ops.plugins.module_utils._engine.redis import RedisEngine
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import Instance
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalInstance
 from contract.subjects.base import Subject
+from support.containers import Server
 
 from lab.embedded.servers import RedisServer
 
@@ -27,20 +29,25 @@ class RedisSubject(Subject):
     )
     failing: ClassVar = {"keys": "session:*", "expect": ">=1"}
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer | Server) -> None:
         self.secret = server.password
         self.server = server
 
     def connect(self, database: int = 0) -> redis.Redis:
         return redis.Redis(self.server.host, self.server.port, password=self.server.password, db=database)
 
-    def engine(self, checks: Sequence[Mapping[str, Any]] = (), **also: Any) -> RedisEngine:
-        declared = {
+    def declaration(self, **also: Any) -> dict[str, Any]:
+        return {
             "engine": "redis", "name": "cache", "host": self.server.host, "port": self.server.port,
-            "password": self.server.password, "bin_dir": str(Path(self.server.server_binary).parent),
-            "timeout": "60s", "checks": checks, **also,
+            "password": self.server.password, "bin_dir": self.server.bin_dir, "timeout": "60s", **also,
         }  # fmt: skip
-        return RedisEngine.declared("databases[0]", declared, LocalInstance())
+
+    def engine(self, checks: Sequence[Mapping[str, Any]] = (), **also: Any) -> RedisEngine:
+        return RedisEngine.declared("databases[0]", self.declaration(checks=checks, **also), self.instance)
+
+    @property
+    def instance(self) -> Instance:
+        return LocalInstance()
 
     def unreachable(self) -> RedisEngine:
         return self.engine(port=1)
