@@ -271,12 +271,12 @@ def too_slow(file: Path) -> Iterator[bytes]:
         yield b"new"
 
 
-@pytest.mark.parametrize(("source", "error"), [(broken_off, Broken), (too_slow, TimedOut)])
+@pytest.mark.parametrize(("source", "error", "timeout"), [(broken_off, Broken, 60), (too_slow, TimedOut, 1)])
 def test_a_file_is_placed_whole_or_not_at_all(
-    instance: Instance, file: Path, source: Callable[[Path], Iterator[bytes]], error: type[Exception]
+    instance: Instance, file: Path, source: Callable[[Path], Iterator[bytes]], error: type[Exception], timeout: float
 ) -> None:
     with pytest.raises(error):
-        instance.place(str(file), source(file), timeout=0.3)
+        instance.place(str(file), source(file), timeout=timeout)
     assert [(path.name, path.read_bytes()) for path in file.parent.iterdir()] == [("a file", b"old")]
 
 

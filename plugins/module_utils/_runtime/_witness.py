@@ -53,7 +53,9 @@ because whoever holds it was killed, the program is.
 
 Every process is waited for by the shell that started it, and only the program is ever killed: PostgreSQL as a
 container's process 1 inherits what nobody waits for, and takes one that died by a signal for a crash of its own.
-The program leads a process group where the image has ``setsid``, so that what it started ends with it.
+The program leads a process group where the image has ``setsid``, so that what it started ends with it, at once: a parent
+that saw its child die first would go on. Those children nobody waits for, so beside PostgreSQL only programs without
+children may be run, as its own are.
 """
 
 KILL = 'kill -KILL "-$1" 2>/dev/null || kill -KILL "$1"'
