@@ -20,7 +20,7 @@ from command_line import ROOT, ended
 from support.playbook import Demo, described, parsed
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = {"restore_by_hand.md", "describe_a_system.md", "lab.md"}
+ELSEWHERE = {"restore_by_hand.md", "describe_a_system.md", "lab.md", "scheduling.md"}
 """Their steps are executed by tests of their own."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

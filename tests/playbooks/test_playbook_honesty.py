@@ -83,9 +83,12 @@ CASES = {
     "verify_backups.yml": Case(give_backups, frozenset({"verify"})),
 }
 
+ELSEWHERE = {"demo.yml", "host.yml", "schedule.yml"}
+"""The demo refuses to be predicted, see below; what is installed on a host is compared in test_schedule.py."""
+
 
 def test_every_playbook_is_compared() -> None:
-    assert {*CASES, "demo.yml"} == set(PLAYBOOKS), "say above what a new playbook needs to have something to do"
+    assert {*CASES, *ELSEWHERE} == set(PLAYBOOKS), "say above what a new playbook needs to have something to do"
 
 
 @pytest.mark.parametrize("playbook", CASES)

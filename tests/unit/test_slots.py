@@ -17,8 +17,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._scheduling.slots impo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-WEEKDAYS = "sun mon tue wed thu fri sat".split()
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 
 def field(first: int, last: int, names: list[str] | None = None) -> st.SearchStrategy[str]:
@@ -121,6 +121,6 @@ def test_a_slot_is_served_at_its_own_second() -> None:
     ],
 )
 def test_what_cannot_be_written_is_told(expression: object, said: str) -> None:
-    with pytest.raises(InputError, match="schedules.backup is") as refused:
+    with pytest.raises(InputError, match=r"schedules\.backup is") as refused:
         parse_slots("schedules.backup", expression)
     assert said in str(refused.value)
