@@ -29,6 +29,7 @@ STOP_SECONDS = 60.0
 COMPOSE_RELEASE = "trixie"
 """Debian's first release with compose v2; its package holds one program that needs nothing of the release."""
 
+_CONTAINERD_PID = "/var/run/docker/containerd/containerd.pid"
 _COMPOSE_PROGRAM = "usr/libexec/docker/cli-plugins/docker-compose"
 _HELP = "Start Docker, or point DOCKER_HOST at one that runs"
 
@@ -105,9 +106,8 @@ def _start(directory: str) -> None:
     """Its data stays where Debian's package has it; process number and log are the laboratory's."""
     log = os.path.join(directory, "dockerd.log")
     pid_file = _pid_file()
-    if _ours() is None:
-        with suppress(FileNotFoundError):
-            os.unlink(pid_file)  # of one that was killed: the number may be somebody else's by now
+    _forget(pid_file, "dockerd")
+    _forget(_CONTAINERD_PID, "containerd")
     with open(log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as output:
         process = subprocess.Popen(
             ["dockerd", "--pidfile", pid_file, "--log-level", "warn"],
@@ -122,6 +122,17 @@ def _start(directory: str) -> None:
             process.terminate()
             raise TimedOut(f"dockerd did not answer within {READY_SECONDS:.0f} s: {_server.log_end(log)}")
         time.sleep(0.2)
+
+
+def _forget(pid_file: str, program: str) -> None:
+    """Remove what a killed ``program`` left: its number may be somebody else's by now, who would be waited for."""
+    with suppress(OSError, ValueError):
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        with suppress(FileNotFoundError), open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            if file.read().strip() == program:
+                return
+        os.unlink(pid_file)
 
 
 def _pid_file() -> str:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import sqlite3
 import ssl
 import subprocess
@@ -27,6 +29,7 @@ from command_line import ROOT
 from support.laboratory import Load, told
 from support.playbook import described
 
+from lab import engine as engine_module
 from lab import images, s3
 from lab import sme as sme_system
 from lab.command import docker
@@ -236,6 +239,28 @@ def test_down_keeps_data_until_it_is_told_otherwise(small: System) -> None:
     assert small.down(data=True) is True
     assert left(small, "volume", "ls") == [] and not Path(small.directory).exists()
     assert small.down(data=True) is False
+
+
+def test_data_whose_directory_is_gone_is_begun_anew(small: System) -> None:
+    """Its passwords were there."""
+    small.up()
+    docker("exec", left(small, "ps")[0], "redis-cli", "set", "kept", "yes")
+    docker("exec", left(small, "ps")[0], "redis-cli", "save")
+    shutil.rmtree(small.directory)
+    assert small.up() is True and small.stands()
+    assert docker("exec", left(small, "ps")[0], "redis-cli", "get", "kept") == "\n"
+
+
+def test_the_number_of_a_killed_engine_is_forgotten_and_that_of_a_living_one_kept(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    program = Path("/proc/self/comm").read_text().strip()
+    pid_file.write_text(str(os.getpid()))
+    engine_module._forget(str(pid_file), program)
+    assert pid_file.exists()
+    for text, kept in ((str(os.getpid()), False), ("4194305", False), ("no number", True)):
+        pid_file.write_text(text)
+        engine_module._forget(str(pid_file), "dockerd")
+        assert pid_file.exists() is kept
 
 
 def test_a_service_that_never_gets_well_is_told_with_its_output(small: System, tmp_path: Path) -> None:
