@@ -21,6 +21,7 @@ from .wheels import wheels
 SSH_PORT = 2222
 ACCOUNT = "deploy"
 _SOCKET = "/var/run/docker.sock"
+_READY = "/run/let-in"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Host:
         image = images.ensure("host")
         down(name)
         mount = f"type=bind,source={wheels()},target=/wheels,readonly"
-        labels = ["--label", f"{LABEL}=1", "--name", container(name), "--hostname", container(name), "--mount", mount]
+        labels = ["--label", f"{LABEL}=1", "--name", container(name), "--mount", mount]
         docker("run", "--detach", *labels, *self.options, image, *self.command)
         return True
 
@@ -51,9 +52,10 @@ HOSTS = {
         ("/lib/systemd/systemd",),
     ),
     "cron": Host(("--network", "none", "--env", "TZ=America/St_Johns"), ("cron", "-f")),
+    # A Docker host reaches its containers, so this one has the machine's network.
     "ssh": Host(
-        ("--publish", f"127.0.0.1:{SSH_PORT}:22", "--mount", f"type=bind,source={_SOCKET},target={_SOCKET}"),
-        ("sh", "-c", "ssh-keygen -A && exec /usr/sbin/sshd -D -e"),
+        ("--network", "host", "--mount", f"type=bind,source={_SOCKET},target={_SOCKET}"),
+("sh", "-c", f"until [ -e {_READY} ]; do sleep 0.1; done; exec /usr/sbin/sshd -D -e -p {SSH_PORT} -o ListenAddress=127.0.0.1"),
     ),
 }  # fmt: skip
 
@@ -97,6 +99,7 @@ def _let_in(name: str) -> None:
         public = file.read()
     group = os.stat(_SOCKET).st_gid
     steps = [
+        ["ssh-keygen", "-A"],
         ["groupadd", "--gid", str(group), "--non-unique", "docker"],
         ["usermod", "--append", "--groups", "docker", ACCOUNT],
         ["install", "--directory", "--owner", ACCOUNT, "--mode", "0700", f"/home/{ACCOUNT}/.ssh"],
@@ -108,6 +111,7 @@ def _let_in(name: str) -> None:
     with open(home("hosts", "known_hosts"), "w", encoding="ascii") as file:
         host_key = docker("exec", container(name), "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
         file.write(f"[127.0.0.1]:{SSH_PORT} {host_key}")
+    docker("exec", container(name), "touch", _READY)
 
 
 def _write(name: str, path: str, text: str) -> None:
