@@ -25,7 +25,7 @@ import psycopg
 import pytest
 import redis
 from ansible_collections.runbook.ops.plugins.module_utils._errors import CommandFailed, InputError
-from command_line import ROOT
+from command_line import BIN, ROOT
 from support.laboratory import Load, told
 from support.playbook import described
 
@@ -336,5 +336,8 @@ PAGE = ROOT / "docs/lab.md"
 def test_what_the_page_says_to_type_works(erni: System, sme: System, command: str) -> None:
     if "lab-down" in command:  # it would take the systems from the tests after this one
         command = command.replace("make", "make --dry-run")
-    ended = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(
+        shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
     assert ended.returncode == 0, f"{command}\n{ended.stdout[-3000:]}\n{ended.stderr}"
