@@ -117,12 +117,11 @@ class Twin(Instance):
 
 
 class Runtime(ABC):
-    """A platform. ``unsupported`` names the ``Instance`` methods it cannot offer: they raise ``Unsupported``."""
+    """A platform."""
 
     type: str
     services: bool = True
     """Whether it tells services apart; where it does not, naming one is a mistake that ``resolve`` tells without looking."""
-    unsupported: frozenset[str] = frozenset()
 
     @abstractmethod
     def resolve(self, service: str, variable: str = "service") -> Instance:
