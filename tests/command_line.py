@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
 
-def ended(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def ended(*argv: str, cwd: Path = ROOT, seconds: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
     """What the program did."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return subprocess.run(
@@ -29,7 +29,7 @@ def ended(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str
     )
 
 
-def said(*argv: str, cwd: Path = ROOT, seconds: float = 120, **environment: str) -> str:
+def said(*argv: str, cwd: Path = ROOT, seconds: float = 300, **environment: str) -> str:
     """What a program printed that must succeed."""
     result = ended(*argv, cwd=cwd, seconds=seconds, **environment)
     assert result.returncode == 0, f"{' '.join(argv)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"

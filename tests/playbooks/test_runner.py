@@ -77,7 +77,7 @@ def job(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Job:
     home = private_data(demo, tmp_path_factory.mktemp("runner") / "private data")
     runner = ansible_runner.run(
         private_data_dir=str(home), playbook="playbooks/backup.yml", ident="job", quiet=True, verbosity=3,
-        settings={"job_timeout": 120},
+        settings={"job_timeout": 600},
     )  # fmt: skip
     state = demo.state
     secrets = Secrets(
