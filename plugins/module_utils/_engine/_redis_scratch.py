@@ -35,7 +35,12 @@ _ANSWER_SECONDS = 60.0
 
 
 class RedisPlace(Place):
-    """An empty directory, and the server once it was started on the file that was put there."""
+    """An empty directory, and the server once it was started on the file that was put there.
+
+    ``memory`` is what the server may take, where it is limited.
+    """
+
+    memory: int | None = None
 
     def __init__(self, directory: str, server_version: str) -> None:
         self.directory = directory
@@ -111,8 +116,9 @@ class HostPlace(RedisPlace):
 class TwinPlace(RedisPlace):
     """In a twin, whose end ends the server."""
 
-    def __init__(self, twin: Twin, binary: str) -> None:
+    def __init__(self, twin: Twin, binary: str, memory: int) -> None:
         super().__init__(_HOME, version(twin, binary))
+        self.memory = memory
         self._twin = twin
         self._binary = binary
         self._log = os.path.join(_HOME, "log")
@@ -134,7 +140,10 @@ class TwinPlace(RedisPlace):
         deadline = time.monotonic() + timeout
         while not self._loaded():
             if self._ended():
-                raise EngineError("Redis ended in its throw-away container while it loaded the file.")
+                raise EngineError(
+                    f"Redis ended in the throw-away container {self._twin.name} while it loaded the file, which tells nothing about the "
+                    "backup: see whether the kernel ended it for want of memory (scratch.memory_mib), and verify again."
+                )
             if time.monotonic() > deadline:
                 raise TimedOut(f"Redis did not load the file within {timeout:g} s.")
             time.sleep(0.1)

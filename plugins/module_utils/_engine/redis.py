@@ -113,7 +113,7 @@ class RedisEngine(Engine):
         with self._instance.twin(self._limits, self._run_as or _SERVER_ACCOUNT) or nullcontext() as twin:
             require_space(twin.storage if twin else directory, size, f"the restored {DATA}")
             if twin is not None:
-                yield TwinPlace(twin, os.path.join(self._bin_dir or "", "redis-server"))
+                yield TwinPlace(twin, os.path.join(self._bin_dir or "", "redis-server"), self._limits.memory)
                 return
             with on_this_host(directory, self._bin_dir, self._run_as, self._variable) as place:
                 yield place
@@ -124,7 +124,7 @@ class RedisEngine(Engine):
         check = RdbCheck(name)
         place.put(_checked(reader.read(name), check), timeout=self._timeout)
         rdb = check.finish()
-        _require_memory(rdb.used_memory)
+        self._require_memory(rdb.used_memory, place)
         try:
             place.start(timeout=self._timeout)
         except EngineError:
@@ -136,6 +136,15 @@ class RedisEngine(Engine):
             return [
                 check.judge_count(server.count_keys(check.subject), _expired(server.info())) for check in self._checks
             ]
+
+    def _require_memory(self, needed: int, place: RedisPlace) -> None:
+        """``NoSpace`` unless the data set fits: loading it must not have the kernel kill its neighbours, or itself."""
+        if place.memory is not None and place.memory < needed:
+            raise NoSpace(
+                f"The throw-away container may take {place.memory >> 20} MiB of memory, the data set took {needed >> 20} MiB in its "
+                f"server: raise {self._variable}.scratch.memory_mib."
+            )
+        _require_free_memory(needed)
 
     @contextmanager
     def _connected(self) -> Iterator[Redis]:
@@ -206,8 +215,7 @@ def _expired(info: Mapping[str, Any]) -> int:
     return int(info.get("rdb_last_load_keys_expired", 0)) + int(info.get("expired_keys", 0))
 
 
-def _require_memory(needed: int) -> None:
-    """``NoSpace`` unless the data set fits: loading it must not have the kernel kill its neighbours."""
+def _require_free_memory(needed: int) -> None:
     with suppress(OSError), open("/proc/meminfo", encoding="ascii") as meminfo:
         match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read(), re.MULTILINE)
         if match and int(match[1]) << 10 < needed:

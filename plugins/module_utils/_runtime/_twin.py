@@ -15,11 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from .._errors import EngineError, RunbookError
+from ._compose_services import PROJECT, SERVICE
 from ._container import ContainerInstance
 from ._docker import Docker, Refusal
 from .base import Limits, Twin
 
 LABEL = "runbook.ops.scratch"
+
+_NO_SERVICE = {PROJECT: "", SERVICE: ""}
+"""An image that compose built has them as labels, and a container of it would be taken for one more of the service."""
 
 _UNTIL_ITS_STDIN_ENDS = ["sh", "-c", "read -r _"]
 _PIDS = 512
@@ -43,7 +47,7 @@ def twin_of(docker: Docker, name: str, limits: Limits, user: str) -> Iterator[Co
     sweep(docker)
     body = {
         "Image": docker.get(f"/containers/{name}/json")["Image"], "User": user, "WorkingDir": "/",
-        "Entrypoint": _UNTIL_ITS_STDIN_ENDS, "Cmd": [], "Healthcheck": {"Test": ["NONE"]}, "Labels": {LABEL: name},
+        "Entrypoint": _UNTIL_ITS_STDIN_ENDS, "Cmd": [], "Healthcheck": {"Test": ["NONE"]}, "Labels": {**_NO_SERVICE, LABEL: name},
         "OpenStdin": True, "StdinOnce": True, "AttachStdin": True, "Tty": False,
         "HostConfig": {
             "AutoRemove": True, "NetworkMode": "bridge", "Memory": limits.memory, "MemorySwap": limits.memory,
