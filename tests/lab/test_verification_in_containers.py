@@ -153,8 +153,8 @@ def test_the_throw_away_container_is_limited_alone_and_nobody_s(
         volumes = {mount["Name"] for mount in made["Mounts"]}
         assert volumes.isdisjoint(mount["Name"] for mount in production["Mounts"])
         assert source.secret and source.secret not in json.dumps(made)
-        owners = docker("top", name, "-eo", "uid,args").splitlines()[1:]
-        assert owners and not [line for line in owners if line.split()[0] in ("0", "root")]
+        owners = docker("top", name, "-eo", "pid,uid,args").splitlines()[1:]
+        assert owners and not [line for line in owners if line.split()[1] in ("0", "root")]
         assert not [argv for argv in programs(name) if source.secret in argv]
         assert all(result.passed for result in engine.verify(shelf, place))
     assert volumes.isdisjoint(docker("volume", "ls", "--quiet").split())
