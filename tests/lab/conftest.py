@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The systems of the laboratory, brought up once and left standing: the next run finds them."""
+"""The systems of the laboratory, brought up once and left standing: the next run finds them. And containers of a test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ComposeRuntime
+from support.containers import programs, project, remove
 from support.laboratory import Load, loading
+from support.processes import until
 
 from lab.erni import SYSTEM as ERNI
 from lab.sme import SYSTEM as SME
@@ -42,3 +45,24 @@ def load() -> Iterator[Load]:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def idle(engine: None) -> Iterator[ComposeRuntime]:
+    with project() as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def quiet(idle: ComposeRuntime) -> Iterator[ComposeRuntime]:
+    """Nothing that a test started in the container outlives it."""
+    yield idle
+    until(lambda: not programs(idle))
+
+
+@pytest.fixture
+def several(engine: None) -> Iterator[list[str]]:
+    names: list[str] = []
+    yield names
+    for name in names:
+        remove(name)

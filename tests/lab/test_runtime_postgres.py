@@ -22,6 +22,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import Command
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import Instance
 from support.containers import container, remove
 from support.docker_proxy import cut, docker_proxy
+from support.fault_report import Fault
 from support.processes import end, start, until
 
 from lab.command import docker
@@ -114,6 +115,27 @@ def test_whatever_ends_a_program_postgresql_goes_on(
     until(lambda: not running(found(project)))
     assert session.execute("SELECT 1").fetchone() == (1,)
     assert "terminated by signal" not in docker("logs", found(project).name)
+
+
+def test_a_dump_that_waits_for_a_lock_is_ended_and_no_session_with_it(
+    project: str, session: psycopg.Connection, fault: Fault
+) -> None:
+    """A real ``pg_dump``, which in the meantime has a session of its own in the server."""
+    instance = found(project)
+    started = session.execute("SELECT pg_postmaster_start_time()").fetchone()
+    session.execute("CREATE TABLE IF NOT EXISTS locked ()")
+    with session.transaction():
+        session.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(TimedOut, match=r"pg_dump did not finish within 3 s and was ended\.") as caught:
+            instance.stream(["pg_dump", "-U", "postgres", "-Fc", "postgres"], lambda _data: None, timeout=3)
+        until(lambda: "pg_dump" not in docker("top", instance.name, "-eo", "pid,args"))
+    assert session.execute("SELECT pg_postmaster_start_time()").fetchone() == started
+    assert "terminating any other active server processes" not in docker("logs", instance.name)
+    fault(
+        "a table locked exclusively, met by pg_dump in PostgreSQL's container",
+        caught.value,
+        "every session of the server goes on",
+    )
 
 
 def test_postgresql_takes_the_death_of_an_orphan_for_a_crash(project: str, session: psycopg.Connection) -> None:

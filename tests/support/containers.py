@@ -39,13 +39,33 @@ def remove(*names: str) -> None:
     docker("rm", "--force", "--volumes", *names)
 
 
+def on(name: str, host: str = DEFAULT) -> ComposeRuntime:
+    """The runtime of a project, whether there is such a one or not."""
+    return ComposeRuntime.declared({"type": "compose", "project": name, "docker_host": host})
+
+
+def processes(name: str) -> dict[str, int]:
+    """What runs in a container, with its number on the host."""
+    listed = docker("top", name, "-eo", "pid,args").splitlines()[1:]
+    return {argv: int(pid) for pid, argv in (line.split(None, 1) for line in listed)}
+
+
+def programs(runtime: ComposeRuntime) -> list[str]:
+    """What runs in the one container of ``project``, its idle first process left out."""
+    return [argv for argv in processes(runtime.resolve("service").name) if not argv.endswith("sleep infinity")]
+
+
+def state_of(name: str) -> str:
+    return docker("inspect", "--format", "{{.State.Status}}", name).strip()
+
+
 @contextmanager
 def project(*options: str, docker_host: str = DEFAULT) -> Iterator[ComposeRuntime]:
     """A project with one idle container, of the service ``service``."""
     name = f"test-{secrets.token_hex(4)}"
     made = container(name, "service", *options)
     try:
-        yield ComposeRuntime.declared({"type": "compose", "project": name, "docker_host": docker_host})
+        yield on(name, docker_host)
     finally:
         remove(made)
 
@@ -64,7 +84,7 @@ class Server:
 
     @property
     def instance(self) -> Instance:
-        return ComposeRuntime.declared({"type": "compose", "project": self.project}).resolve("db")
+        return on(self.project).resolve("db")
 
 
 @contextmanager
@@ -88,11 +108,7 @@ def _server(
     project = f"test-{secrets.token_hex(4)}"
     name = container(project, "db", *options, image=image, argv=argv, init=False)
     try:
-        host = (
-            ComposeRuntime.declared({"type": "compose", "project": project})
-            .resolve("db")
-            .endpoint("localhost", port)[0]
-        )
+        host = on(project).resolve("db").endpoint("localhost", port)[0]
         made = Server(project, name, host, port, user, password)
         until(lambda: _answers(made), 60)
         yield made

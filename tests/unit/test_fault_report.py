@@ -61,6 +61,22 @@ PROMISED = {
     "clock stepped back": ["the clock stepped back: newest backup in the future"],
     "a hung server": ["a server that hangs in the middle of a dump", "a server that takes the connection and is silent"],
     "a table locked exclusively": [f"a table locked exclusively, met by {what}" for what in ("pg_dump", "a check")],
+    "a container killed": ["a container is killed in the middle of a stream", "a container is gone before its program starts"],
+    "Docker daemon down, silent, or closed to us": [
+        "no Docker Engine on the host", "the Docker Engine is down", "the Docker Engine takes the connection and is silent",
+        "the account may not use the Docker Engine",
+    ],
+    "a stream that is cut or changed": [
+        "the Engine's connection is cut in the middle of a stream", "one bit of a stream flips on its way",
+    ],
+    "a service that is not one healthy container": [
+        "a service scaled to 0", "a service scaled to 2", "a service is stopped, paused or restarts",
+    ],
+    "compose project renamed": ["the compose project was renamed"],
+    "an image without a shell": ["an image without a shell"],
+    "a program that hangs in a container": ["a program hangs in a container"],
+    "SIGKILL of the module beside a container": ["SIGKILL of the module while its program runs in a container"],
+    "a lock in a container": ["a table locked exclusively, met by pg_dump in PostgreSQL's container"],
     "a Redis save that fails": ["a Redis save that fails: directory not writable", "a Redis save that fails: full disk"],
 }  # fmt: skip
 

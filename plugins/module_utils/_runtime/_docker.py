@@ -18,7 +18,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .._errors import CommandFailed, InputError, PlatformError, TimedOut
+from .._errors import CommandFailed, InputError, PlatformError, RunbookError, TimedOut
 
 DEFAULT = "unix:///var/run/docker.sock"
 ANSWER_SECONDS = 60.0
@@ -110,7 +110,7 @@ class Docker:
             return Connection(opened, early)
         except OSError as error:
             opened.close()
-            raise self._unreachable(error) from None
+            raise self._unreachable(error, ANSWER_SECONDS) from None
         except BaseException:
             opened.close()
             raise
@@ -123,12 +123,8 @@ class Docker:
                 connection.request(method, _target(path, query), None if body is None else json.dumps(body), headers)
                 answer = connection.getresponse()
                 said = answer.read()
-            except TimeoutError:
-                raise TimedOut(
-                    f"The Docker Engine at {self.path} did not answer within {seconds:g} s: see whether its host is overloaded."
-                ) from None
             except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from None
+                raise self._unreachable(error, seconds) from None
         if answer.status >= 400:
             raise Refusal(answer.status, _message(said))
         return json.loads(said) if said else None
@@ -140,10 +136,14 @@ class Docker:
             opened.connect(self.path)
         except OSError as error:
             opened.close()
-            raise self._unreachable(error) from None
+            raise self._unreachable(error, seconds) from None
         return opened
 
-    def _unreachable(self, error: Exception) -> PlatformError:
+    def _unreachable(self, error: Exception, seconds: float) -> RunbookError:
+        if isinstance(error, TimeoutError):
+            return TimedOut(
+                f"The Docker Engine at {self.path} did not answer within {seconds:g} s: see whether its host is overloaded."
+            )
         if isinstance(error, FileNotFoundError):
             return PlatformError(
                 f"There is no Docker Engine at {self.path} on this host: install or start Docker, or set runtime.docker_host "
