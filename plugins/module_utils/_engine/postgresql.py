@@ -252,15 +252,26 @@ def _why_not_restored(scratch: ScratchDatabase, stderr: str) -> Exception:
         return NoSpace(
             f"The scratch server ran out of space while restoring ({said}): free some in {scratch.directory}."
         )
-    with session(scratch.target, APPLICATION):
-        pass
     elsewhere = _OF_THE_HOST.search(said) or (not scratch.private and _OF_THE_ACCOUNT.search(said))
-    if elsewhere or not _OF_THE_DUMP.search(said):
+    if elsewhere or not _OF_THE_DUMP.search(said) or not _serves(scratch):
+        remedy = (
+            "see whether memory ran out (in a container, raise scratch.memory_mib)"
+            if scratch.private
+            else f"see to the server and to the rights of {scratch.target.user!r}"
+        )
         return EngineError(
             f"The scratch server at {scratch.target.host}:{scratch.target.port} could not take the dump, which tells nothing "
-            f"about the backup ({said}): see to the server and to the rights of {scratch.target.user!r}, and verify again."
+            f"about the backup ({said}): {remedy}, and verify again."
         )
     return Damaged(f"The dump cannot be restored: {said}.")
+
+
+def _serves(scratch: ScratchDatabase) -> bool:
+    try:
+        with session(scratch.target, APPLICATION):
+            return True
+    except EngineError:
+        return False
 
 
 def _seconds(variable: str, database: Mapping[str, Any], key: str, default: str) -> float:
