@@ -80,18 +80,19 @@ def verified(engine: Engine, shelf: Shelf, directory: Path) -> bool:
         return all(result.passed for result in engine.verify(shelf, place))
 
 
-def programs(name: str) -> dict[str, int]:
-    """What runs in a container, with its number on the host; nothing once it is gone."""
+def programs(name: str) -> list[tuple[int, str]]:
+    """What runs in a container, each with its number on the host, the eldest first; nothing once it is gone."""
     try:
         listed = docker("top", name, "-eo", "pid,args").splitlines()[1:]
     except RunbookError:
-        return {}
-    return {argv: int(pid) for pid, argv in (line.split(None, 1) for line in listed)}
+        return []
+    return sorted((int(pid), argv) for pid, argv in (line.split(None, 1) for line in listed))
 
 
-def within(server: Server, title: str) -> int | None:
-    """The number of a program that runs in the server's throw-away container."""
-    return next((pid for name in twins(server) for argv, pid in programs(name).items() if title in argv), None)
+def within(server: Server, title: str) -> list[int]:
+    """The numbers of the programs that run in the server's throw-away container, without the shells that watch them."""
+    running = [found for name in twins(server) for found in programs(name) if not found[1].startswith("sh -c")]
+    return [pid for pid, argv in running if title in argv]
 
 
 @pytest.fixture(params=["postgresql", "redis"])
@@ -155,7 +156,7 @@ def test_the_throw_away_container_is_limited_alone_and_nobody_s(
         assert source.secret and source.secret not in json.dumps(made)
         owners = docker("top", name, "-eo", "pid,uid,args").splitlines()[1:]
         assert owners and not [line for line in owners if line.split()[1] in ("0", "root")]
-        assert not [argv for argv in programs(name) if source.secret in argv]
+        assert not [argv for _pid, argv in programs(name) if source.secret in argv]
         assert all(result.passed for result in engine.verify(shelf, place))
     assert volumes.isdisjoint(docker("volume", "ls", "--quiet").split())
 
@@ -174,13 +175,8 @@ def test_the_host_needs_no_program_of_the_database(
 # Who is killed
 
 
-def kill(title: str) -> Callable[[Server], None]:
-    def killed(server: Server) -> None:
-        pid = within(server, title)
-        assert pid
-        os.kill(pid, signal.SIGKILL)
-
-    return killed
+def kill(title: str, which: int = 0) -> Callable[[Server], None]:
+    return lambda server: os.kill(within(server, title)[which], signal.SIGKILL)
 
 
 def kill_container(server: Server) -> None:
@@ -189,8 +185,14 @@ def kill_container(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "interfere",
-    [kill("pg_restore --jobs"), kill("CREATE INDEX"), kill("bin/postgres -D"), kill_container],
-    ids=["pg_restore", "a backend", "the server", "the container"],
+    [
+        kill("pg_restore --jobs"),
+        kill("pg_restore --jobs", -1),
+        kill("CREATE INDEX"),
+        kill("bin/postgres -D"),
+        kill_container,
+    ],
+    ids=["pg_restore", "a worker of its", "a backend", "the server", "the container"],
 )
 def test_what_is_killed_tells_nothing_about_the_backup(
     waiting: ContainedPostgresql, shelf: Shelf, tmp_path: Path, interfere: Callable[[Server], None]
@@ -198,7 +200,7 @@ def test_what_is_killed_tells_nothing_about_the_backup(
     server = waiting.server
     assert isinstance(server, Server)
     with untouched(server), ThreadPoolExecutor(1) as pool:
-        restoring: Future[bool] = pool.submit(verified, waiting.engine(), shelf, tmp_path)
+        restoring: Future[bool] = pool.submit(verified, waiting.engine(timeout="30s"), shelf, tmp_path)
         until(lambda: restoring.done() or within(server, "CREATE INDEX"), 60)
         interfere(server)
         error = restoring.exception(60)
