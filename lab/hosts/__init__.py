@@ -55,7 +55,7 @@ HOSTS = {
     # A Docker host reaches its containers, so this one has the machine's network.
     "ssh": Host(
         ("--network", "host", "--mount", f"type=bind,source={_SOCKET},target={_SOCKET}"),
-("sh", "-c", f"until [ -e {_READY} ]; do sleep 0.1; done; exec /usr/sbin/sshd -D -e -p {SSH_PORT} -o ListenAddress=127.0.0.1"),
+        ("sh", "-c", f"until [ -e {_READY} ]; do sleep 0.1; done; exec /usr/sbin/sshd -D -e -p {SSH_PORT} -o ListenAddress=127.0.0.1"),
     ),
 }  # fmt: skip
 

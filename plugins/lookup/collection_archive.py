@@ -10,7 +10,7 @@ name: collection_archive
 short_description: This collection's own files, packed
 version_added: 1.0.0
 description: Packs what is needed to run this collection elsewhere, from a checkout or an installed collection alike.
-author: the runbook.ops contributors
+author: The runbook.ops contributors (!UNKNOWN)
 options: {}
 """
 

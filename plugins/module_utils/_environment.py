@@ -156,7 +156,7 @@ class Environment:
 
     def _run(self, argv: list[str]) -> None:
         try:
-            ended = subprocess.run(
+            ended = subprocess.run(  # pylint: disable=ansible-bad-function  # an argv list, no shell
                 argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -34,8 +34,7 @@ options:
     required: true
   directory:
     description: Where it lies; empty for C(/opt/runbook.ops) as root, C(~/.local/share/runbook.ops) as anybody else.
-    type: str
-    default: ""
+    type: path
   wheels:
     description: A directory on the host to install from, with no network.
     type: path
@@ -83,7 +82,7 @@ ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "lock": {"type": "str", "default": ""},
     "owner": {"type": "str", "required": True},
-    "directory": {"type": "str", "default": ""},
+    "directory": {"type": "path"},
     "wheels": {"type": "path"},
     "runtime": arguments.RUNTIME,
 }
@@ -95,7 +94,7 @@ def build(params: dict[str, Any]) -> Environment:
         raise InputError(
             "lock has no package with a hash: give the text of a requirements file that was made with hashes."
         )
-    directory = os.path.expanduser(params["directory"]) or Layout.of(owner).library
+    directory = params["directory"] or Layout.of(owner).library
     return Environment(os.path.abspath(directory), params["lock"], owner, params["wheels"])
 
 

@@ -173,7 +173,8 @@ class PostgresqlEngine(Engine):
             )
             wanted = extensions(programs, reader, timeout=self.timeout)
             about = {"backup_id": reader.manifest.id, "encoding": encoding(programs, reader, timeout=self.timeout)}
-            with self._empty(elsewhere, programs, directory, about) as place:  # pylint: disable=contextmanager-generator-missing-cleanup  # left when the caller's `with` ends
+            # Left when the caller's `with` ends. pylint: disable-next=contextmanager-generator-missing-cleanup
+            with self._empty(elsewhere, programs, directory, about) as place:
                 place.require_major(reader.manifest.server_version)
                 place.require_extensions(wanted)
                 yield place

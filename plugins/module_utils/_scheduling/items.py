@@ -143,7 +143,7 @@ class Crontab(Item):
 
 
 def _crontab(option: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return subprocess.run(  # pylint: disable=ansible-bad-function  # an argv list, no shell
         [shutil.which("crontab") or "crontab", option], input=text, capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": os.environ.get("PATH", PATH), "LC_ALL": "C"},
     )  # fmt: skip

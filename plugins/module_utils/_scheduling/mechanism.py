@@ -89,7 +89,7 @@ def mechanism_of(root: str = "/") -> Mechanism:
 def _systemctl(*arguments: str, check: bool = True) -> str:
     argv = ["/usr/bin/systemctl", "--no-ask-password", *arguments]
     try:
-        ended = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+        ended = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)  # pylint: disable=ansible-bad-function
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CommandFailed(f"systemctl {arguments[0]} could not be done: {error}") from None
     if check and ended.returncode:

@@ -56,7 +56,7 @@ def run(layout: Layout, job: str, summary: str, log: str | None) -> int:
     ]
     with ExitStack() as opened:
         output = opened.enter_context(open(log, "wb", opener=_private)) if log else None
-        return subprocess.run(
+        return subprocess.run(  # pylint: disable=ansible-bad-function  # a program, no module
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment(layout), cwd=layout.state,
             check=False,
         ).returncode  # fmt: skip
@@ -148,12 +148,12 @@ def main() -> int:
             return end(layout, given.system, given.job)
         return start(layout, given.system, given.job, if_due=given.if_due)
     except Busy as busy:
-        print(busy, file=sys.stderr)
+        print(busy, file=sys.stderr)  # pylint: disable=ansible-bad-function
         return 0 if given.if_due or given.ended else BUSY
     except (RunbookError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # pylint: disable=ansible-bad-function
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main())  # pylint: disable=ansible-bad-function
