@@ -85,7 +85,8 @@ def _requests(client: socket.socket, engine: socket.socket) -> None:
 
 
 def _answers(client: socket.socket, engine: socket.socket, fault: Fault) -> None:
-    before, stream = 0, False
+    """The headers of an answer, which may come in pieces, are passed on as they are."""
+    head, before, stream = b"", 0, False
     with suppress(OSError):
         while data := engine.recv(_BLOCK):
             passed = fault(before, data) if stream else data
@@ -93,6 +94,7 @@ def _answers(client: socket.socket, engine: socket.socket, fault: Fault) -> None
                 break
             client.sendall(passed)
             before += len(data) if stream else 0
-            stream = stream or data.startswith(b"HTTP/1.1 101")
+            head = b"" if stream else head + data
+            stream = stream or (head.startswith(b"HTTP/1.1 101") and b"\r\n\r\n" in head)
         engine.shutdown(socket.SHUT_RDWR)
         client.shutdown(socket.SHUT_RDWR)
