@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from .._errors import CommandFailed, RunbookError
-from ._docker import Connection, Docker
+from ._docker import Connection, Docker, Refusal
 from ._witness import KILL, Testimony, Witness
 
 _STDOUT = 1
@@ -74,8 +74,8 @@ class Exec:
         return testimony
 
     def _silence(self) -> CommandFailed:
-        state = self._docker.get(f"/exec/{self._id}/json")
-        if not state["Running"] and state["ExitCode"] in (126, 127):
+        # 126 is also what the Engine notes down of a program whose connection broke.
+        if self._docker.get(f"/exec/{self._id}/json")["ExitCode"] in (126, 127) and not self._has_shell():
             return CommandFailed(
                 f"The image of {self._container} has no shell (sh), with which programs are run in it and watched: "
                 "use an image that has one."
@@ -84,6 +84,14 @@ class Exec:
             "The stream ended before its end was told, so what came is not whole: see whether the container, or the "
             "Docker Engine, was stopped or restarted."
         )
+
+    def _has_shell(self) -> bool:
+        made = self._docker.post(f"/containers/{self._container}/exec", {"Cmd": ["sh", "-c", ":"]})["Id"]
+        try:
+            self._docker.post(f"/exec/{made}/start", {"Detach": True})
+        except Refusal:
+            return False
+        return True
 
     def kill(self) -> None:
         """End the program and what it started; its witness lives to tell, for a moment."""
