@@ -14,7 +14,10 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import yaml
 from lint import lint
@@ -30,11 +33,11 @@ def pytest_tier(name: str) -> Outcome:
     return pytest(name, f"tests/{name}", "-m", "not lab", "-n", "auto", "--dist", "loadfile")
 
 
-def pytest(name: str, *arguments: str) -> Outcome:
+def pytest(name: str, *arguments: str, output: IO[str] | None = None) -> Outcome:
     report = REPORTS / f"{name}.xml"
     report.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}"]
-    ended = subprocess.run(argv, cwd=ROOT, check=False)
+    ended = subprocess.run(argv, cwd=ROOT, stdout=output, stderr=output, check=False)
     outcome = counted(ET.parse(report)) if report.exists() else Outcome()
     if ended.returncode not in PYTEST_RAN:
         outcome.failed += 1
@@ -57,13 +60,13 @@ def counted(report: ET.ElementTree) -> Outcome:
     return outcome
 
 
-def labs() -> Outcome:
+def labs(output: IO[str] | None = None) -> Outcome:
     """What needs a Docker Engine, one test after the other, for they share the systems; and every Molecule scenario."""
     engine = subprocess.run(
         [sys.executable, "-m", "lab", "up", "engine"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     missing = engine.stderr.strip() if engine.returncode else ""
-    outcome = Outcome() if missing else pytest("labs", "tests/contract", "tests/lab", "-m", "lab")
+    outcome = Outcome() if missing else pytest("labs", "tests/contract", "tests/lab", "-m", "lab", output=output)
     if missing:
         outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing}")
     for path in sorted(ROOT.glob("molecule/*/molecule.yml")):
@@ -71,7 +74,10 @@ def labs() -> Outcome:
         if missing and yaml.safe_load(path.read_text())["ansible"].get("env", {}).get("RUNBOOK_LAB") == "engine":
             outcome.leave_out(f"molecule {scenario}: {missing}")
             continue
-        ended = subprocess.run(["molecule", "test", "--scenario-name", scenario], cwd=ROOT, check=False)
+        argv = ["molecule", "test", "--scenario-name", scenario]
+        ended = subprocess.run(
+            argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )  # fmt: skip
         outcome.passed += ended.returncode == 0
         outcome.failed += ended.returncode != 0
     return outcome
@@ -110,13 +116,37 @@ TIERS = {
 }
 
 
+def beside(pool: ThreadPoolExecutor) -> Callable[[], Outcome]:
+    """The labs, begun now: they wait more than they work, so the other tiers run meanwhile, and theirs is told at its turn."""
+    log = REPORTS / "labs.log"
+
+    def run() -> Outcome:
+        with log.open("w", encoding="utf-8") as output:
+            return labs(output)
+
+    running = pool.submit(run)
+
+    def ended() -> Outcome:
+        outcome = running.result()
+        print(log.read_text(encoding="utf-8", errors="replace"), flush=True)
+        return outcome
+
+    return ended
+
+
 def main(names: list[str]) -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return told(names, pool)
+
+
+def told(names: list[str], pool: ThreadPoolExecutor) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
+    tiers = {**TIERS, "labs": beside(pool)} if "labs" in names[1:] else TIERS
     total, rows = Outcome(), []
     for name in names:
         print(f"\n=== {name}", flush=True)
         started = time.monotonic()
-        outcome = TIERS[name]()
+        outcome = tiers[name]()
         if os.environ.get("LAB") == "required":
             outcome.require()
         rows.append((name, outcome, time.monotonic() - started))
