@@ -123,9 +123,7 @@ def lint() -> Outcome:
         for linter, result in running:
             good, said, seconds = result.result()
             print(f"{'ok' if good else 'FAILED':<8}{linter.name:<24}{seconds:>6.1f} s", flush=True)
-            if good:
-                outcome.passed += 1
-            else:
-                outcome.failed += 1
+            outcome.count(linter.name, good=good)
+            if not good:
                 print(said, flush=True)
     return outcome

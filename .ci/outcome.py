@@ -10,12 +10,23 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """Counts, and one line for each thing that could not run here."""
+    """Counts, and one line for each thing that failed or could not run here."""
 
     passed: int = 0
-    failed: int = 0
     skipped: int = 0
+    failures: list[str] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return len(self.failures)
+
+    def count(self, what: str, *, good: bool, why: str = "") -> None:
+        """One more that ran: ``why`` says in a line what went wrong."""
+        if good:
+            self.passed += 1
+        else:
+            self.failures.append(f"{what}: {why}" if why else what)
 
     def leave_out(self, what_and_why: str) -> None:
         self.skipped += 1
@@ -23,8 +34,9 @@ class Outcome:
 
     def require(self) -> None:
         """What did not run counts as failed: a machine that must prove everything has proved nothing by a skip."""
-        self.failed += len(self.not_run)
+        self.failures += [f"NOT RUN {what_and_why}" for what_and_why in self.not_run]
         self.skipped -= len(self.not_run)
+        self.not_run.clear()
 
     @property
     def verdict(self) -> str:

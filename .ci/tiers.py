@@ -40,7 +40,7 @@ def pytest(name: str, *arguments: str, output: IO[str] | None = None) -> Outcome
     ended = subprocess.run(argv, cwd=ROOT, stdout=output, stderr=output, check=False)
     outcome = counted(ET.parse(report)) if report.exists() else Outcome()
     if ended.returncode not in PYTEST_RAN:
-        outcome.failed += 1
+        outcome.count("pytest", good=False, why=f"ended with code {ended.returncode}")
     return outcome
 
 
@@ -48,10 +48,10 @@ def counted(report: ET.ElementTree) -> Outcome:
     outcome = Outcome()
     for case in report.iter("testcase"):
         skipped = case.find("skipped")
-        if case.find("failure") is not None or case.find("error") is not None:
-            outcome.failed += 1
-        elif skipped is None:
-            outcome.passed += 1
+        wrong = next((found for found in (case.find("failure"), case.find("error")) if found is not None), None)
+        if skipped is None or wrong is not None:
+            why = "" if wrong is None else wrong.get("message", "").partition("\n")[0][:300]
+            outcome.count(f"{case.get('classname')}::{case.get('name')}", good=wrong is None, why=why)
         else:
             outcome.skipped += 1
             reason = skipped.get("message", "")
@@ -78,8 +78,7 @@ def labs(output: IO[str] | None = None) -> Outcome:
         ended = subprocess.run(
             argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
         )  # fmt: skip
-        outcome.passed += ended.returncode == 0
-        outcome.failed += ended.returncode != 0
+        outcome.count(f"molecule {scenario}", good=ended.returncode == 0)
     return outcome
 
 
@@ -100,8 +99,7 @@ def demo() -> Outcome:
             print(
                 f"{ended.stdout}{target}: {'ok' if good else 'FAILED'}, {time.monotonic() - started:.1f} s", flush=True
             )
-            outcome.passed += good
-            outcome.failed += not good
+            outcome.count(f"make {target}", good=good)
     return outcome
 
 
@@ -142,7 +140,7 @@ def main(names: list[str]) -> int:
 def told(names: list[str], pool: ThreadPoolExecutor) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     tiers = {**TIERS, "labs": beside(pool)} if "labs" in names[1:] else TIERS
-    total, rows = Outcome(), []
+    rows = []
     for name in names:
         print(f"\n=== {name}", flush=True)
         started = time.monotonic()
@@ -150,9 +148,6 @@ def told(names: list[str], pool: ThreadPoolExecutor) -> int:
         if os.environ.get("LAB") == "required":
             outcome.require()
         rows.append((name, outcome, time.monotonic() - started))
-        total.passed += outcome.passed
-        total.failed += outcome.failed
-        total.skipped += outcome.skipped
 
     print(f"\n{'tier':<14}{'result':<10}{'seconds':>8}  tests")
     for name, outcome, seconds in rows:
@@ -160,8 +155,13 @@ def told(names: list[str], pool: ThreadPoolExecutor) -> int:
     for name, outcome, _seconds in rows:
         for line in outcome.not_run:
             print(f"NOT RUN  {name}: {line}")
-    print(f"\n{total}", flush=True)
-    return 1 if total.failed or not total.passed else 0
+        for line in outcome.failures:
+            print(f"FAILED   {name}: {line}")
+    passed, failed, skipped = (
+        sum(getattr(outcome, kind) for _name, outcome, _seconds in rows) for kind in ("passed", "failed", "skipped")
+    )
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0
 
 
 if __name__ == "__main__":

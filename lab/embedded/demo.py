@@ -97,13 +97,18 @@ def clean(directory: str) -> dict[str, Any]:
 
 def history(directory: str) -> dict[str, Any]:
     """Give the running demo's stores a past, once."""
-    from .history import build_all  # noqa: PLC0415 - most of the collection, which the other verbs need not load
-
     with _held(directory) as home:
         state = _load(home)
         if state is None or len(_running(home)) < len(SERVICES):
             raise InputError(f"The demo in {home} is not running: start it with `python -m lab.embedded up`.")
+        if state.get("has_history"):
+            return {"changed": False, "built": {}, "directory": home}
+        from .history import build_all, complete  # noqa: PLC0415 - most of the collection: only where there is work
+
         built = build_all(state)
+        if complete(state):
+            state["has_history"] = True
+            _save(home, state)
         return {"changed": bool(built), "built": built, "directory": home}
 
 

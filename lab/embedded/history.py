@@ -36,6 +36,7 @@ DAYS = 425
 HOUR = 2
 """Of the day, in UTC: when the documents have backups taken."""
 
+_SCOPES = (Scope(SYSTEM, "postgresql", erni.DATABASE), Scope(SYSTEM, "files", "configuration"))
 _TABLES = ("projects", "conversations", "messages", "consultations")
 _YOUNG = "erni_agents_when_young"
 _YOUNG_SIZES = {"demo.projects": 5, "demo.conversations": 40}
@@ -104,7 +105,7 @@ def build_all(state: dict[str, Any]) -> dict[str, int]:
     now = utc_now()
     stores = [(store_of("stores", entry), entry.get("storage_class")) for entry in declared_stores(state)]
     built: dict[str, int] = {}
-    for scope in (Scope(SYSTEM, "postgresql", erni.DATABASE), Scope(SYSTEM, "files", "configuration")):
+    for scope in _SCOPES:
         wanting = [(store, storage_class) for store, storage_class in stores if not has_history(store, scope, now)]
         template = _template(state, scope, stores[0][0]) if wanting else None
         if template is None:
@@ -113,6 +114,12 @@ def build_all(state: dict[str, Any]) -> dict[str, int]:
             count = build(store, scope, template, now=now, storage_class=storage_class)
             built[f"{store.label} {scope}"] = count
     return built
+
+
+def complete(state: dict[str, Any]) -> bool:
+    """Whether every store has all of it: a scope without a backup to repeat has none yet."""
+    stores = [store_of("stores", entry) for entry in declared_stores(state)]
+    return all(has_history(store, scope, utc_now()) for scope in _SCOPES for store in stores)
 
 
 def declared_stores(state: dict[str, Any]) -> Sequence[dict[str, Any]]:
