@@ -13,10 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._description import runtime_of
+from ansible_collections.runbook.ops.plugins.module_utils._runtime import _direct
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._compose_services import PROJECT, SERVICE
 
 from lab import engine, images
@@ -47,7 +50,7 @@ def measure(scale: Scale) -> Iterator[Row]:
         yield Row("A system on docker compose", f"NOT RUN: {reason}")
         return
     with _postgres() as container, laboratory.workplace() as place:
-        yield _stream(container, scale)
+        yield from _stream(container, scale)
         yield from _backup(_Backup(container, place, _filled(container, scale.megabytes)), scale)
     yield _status(scale)
 
@@ -91,23 +94,28 @@ def _postgres() -> Iterator[_Container]:
         docker("rm", "--force", "--volumes", made.name)
 
 
-def _stream(container: _Container, scale: Scale) -> Row:
+def _stream(container: _Container, scale: Scale) -> Iterator[Row]:
     size = _STREAMED_MIB if scale.judged else scale.megabytes
     docker("exec", container.name, "sh", "-c", f"head -c {size}M /dev/urandom > {_FILE}", timeout=_SECONDS)
-    instance = runtime_of(container.runtime).resolve("postgres")
     read = ["cat", _FILE]
 
-    def ours() -> float:
+    def stream(*, privileged: bool) -> float:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_direct, "may", lambda: privileged)
+            instance = runtime_of(container.runtime).resolve("postgres")
         started = time.monotonic()
         instance.stream(read, lambda _data: None, timeout=_SECONDS)
         return time.monotonic() - started
 
-    stream = Contestant("through the runtime", ours, scale.rounds)
+    root = Contestant("from the pipe, as root", partial(stream, privileged=True), scale.rounds)
+    others = Contestant("from the Engine", partial(stream, privileged=False), scale.rounds)
     peer = Contestant("docker exec", lambda: _timed(["docker", "exec", container.name, *read]), scale.rounds)
-    take_turns(f"{size} MiB out of a container", stream, peer)
+    take_turns(f"{size} MiB out of a container", root, others, peer)
     docker("exec", container.name, "rm", _FILE)
-    what = f"{size} MiB out of a container, digested at the source: as long as `docker exec ... cat`"
-    return slower(stream, peer, what, _STREAM)
+    what = f"{size} MiB out of a container"
+    peer_named = "as long as `docker exec ... cat`"
+    yield slower(root, peer, f"{what}, read from its pipe as root: {peer_named}", _STREAM)
+    yield slower(others, peer, f"{what}, through the Engine and digested at the source: {peer_named}")
 
 
 def _filled(container: _Container, megabytes: int) -> str:

@@ -17,7 +17,9 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     InputError,
     TimedOut,
 )
+from ansible_collections.runbook.ops.plugins.module_utils._runtime import _direct
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import CHUNK, STDERR_LIMIT, Instance
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ServiceContainer
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
 from support.containers import project
 from support.processes import gone, held, in_child, until
@@ -26,9 +28,12 @@ MIB = 1 << 20
 CANARY = "canary-41c7"
 
 
-@pytest.fixture(params=["local", pytest.param("compose", marks=pytest.mark.lab)])
+@pytest.fixture(
+    params=["local", *(pytest.param(name, marks=pytest.mark.lab) for name in ("compose", "compose_unprivileged"))]
+)
 def instance(request: pytest.FixtureRequest) -> Instance:
-    """On compose a container that shows its processes, the tests' files and ports under the same numbers and names as the host."""
+    """On compose a container that shows its processes, the tests' files and ports under the same numbers and names as the host;
+    its streams are read from the program's own pipe, and, as for an account that may not, from the Engine."""
     made: Instance = request.getfixturevalue(f"{request.param}_instance")
     return made
 
@@ -43,6 +48,13 @@ def compose_instance(engine: None, tmp_path_factory: pytest.TempPathFactory) -> 
     shared = str(tmp_path_factory.getbasetemp())
     with project("--pid=host", "--network=host", "--volume", f"{shared}:{shared}") as runtime:
         yield runtime.resolve("service")
+
+
+@pytest.fixture
+def compose_unprivileged_instance(compose_instance: Instance, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    monkeypatch.setattr(_direct, "may", lambda: False)
+    assert isinstance(compose_instance, ServiceContainer)
+    return ServiceContainer(compose_instance._docker, compose_instance.name)
 
 
 @pytest.fixture(autouse=True)

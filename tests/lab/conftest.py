@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._runtime import _direct
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ComposeRuntime
 from support.containers import programs, project, remove
 from support.laboratory import Load, loading
@@ -66,3 +67,15 @@ def several(engine: None) -> Iterator[list[str]]:
     yield names
     for name in names:
         remove(name)
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for an account of the socket's group, who may not open another account's pipe."""
+    monkeypatch.setattr(_direct, "may", lambda: False)
+
+
+@pytest.fixture(params=["root", "unprivileged"])
+def account(request: pytest.FixtureRequest) -> None:
+    if request.param == "unprivileged":
+        request.getfixturevalue("unprivileged")

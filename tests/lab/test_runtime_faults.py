@@ -20,7 +20,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     RunbookError,
     TimedOut,
 )
-from ansible_collections.runbook.ops.plugins.module_utils._runtime import _docker
+from ansible_collections.runbook.ops.plugins.module_utils._runtime import _direct, _docker
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._docker import Docker
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ComposeRuntime
 from support.containers import container, on, programs, remove, state_of
@@ -101,6 +101,7 @@ def test_a_socket_that_is_closed_to_this_account_is_told(tmp_path: Path, fault: 
 # The stream
 
 
+@pytest.mark.usefixtures("account")
 def test_a_container_that_dies_ends_the_stream(several: list[str], fault: Fault) -> None:
     name = f"test-{os.urandom(4).hex()}"
     several.append(container(name, "db"))
@@ -133,21 +134,24 @@ def test_a_container_that_is_gone_is_told(several: list[str], fault: Fault) -> N
     fault("a container is gone before its program starts", caught.value, "nothing was begun")
 
 
+@pytest.mark.usefixtures("account")
 def test_a_connection_that_is_cut_is_no_end(quiet: ComposeRuntime, tmp_path: Path, fault: Fault) -> None:
     """Cleanly, in the middle of a program, and in the middle of one's last bytes: a stream's end says nothing."""
     name = quiet.resolve("service").name.rsplit("-service", 1)[0]
+    both = 'head -c "$1" /dev/zero | tee /dev/stderr'  # root's connection carries stderr alone
     for break_off, size in ((cut(MIB), 64 * MIB), (cut(0), 1)):
         with (
             docker_proxy(tmp_path, break_off) as host,
             pytest.raises(CommandFailed, match="what came is not whole") as caught,
         ):
-            on(name, host).resolve("service").stream(["head", "-c", str(size), "/dev/zero"], nowhere, timeout=60)
+            on(name, host).resolve("service").stream(["sh", "-c", both, "sh", str(size)], nowhere, timeout=60)
     until(lambda: not programs(quiet))
     fault(
         "the Engine's connection is cut in the middle of a stream", caught.value, "no program is left in the container"
     )
 
 
+@pytest.mark.usefixtures("unprivileged")
 def test_a_stream_that_is_changed_on_its_way_is_told(quiet: ComposeRuntime, tmp_path: Path, fault: Fault) -> None:
     """And one that passes the same socket untouched is not."""
     name = quiet.resolve("service").name.rsplit("-service", 1)[0]
@@ -164,9 +168,34 @@ def test_a_stream_that_is_changed_on_its_way_is_told(quiet: ComposeRuntime, tmp_
     fault("one bit of a stream flips on its way", caught.value, "never taken for whole; untouched, it passes")
 
 
+def test_root_reads_past_what_changes_a_stream(quiet: ComposeRuntime, tmp_path: Path) -> None:
+    """The same flipped bit touches nothing: the bytes do not take that way."""
+    name = quiet.resolve("service").name.rsplit("-service", 1)[0]
+    with docker_proxy(tmp_path, flip(at=100_000)) as host:
+        streamed = (
+            on(name, host).resolve("service").stream(["head", "-c", str(4 * MIB), "/dev/zero"], nowhere, timeout=60)
+        )
+    assert streamed.size == 4 * MIB
+
+
+def test_where_the_pipe_cannot_be_opened_the_engine_carries_the_stream(
+    quiet: ComposeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Engine of another kernel: what has our process's number here is somebody else. The program runs once."""
+    monkeypatch.setattr(_direct, "_tree", lambda shell: iter([os.getpid()]))
+    instance, kept = quiet.resolve("service"), bytearray()
+    for _twice in range(2):
+        kept.clear()
+        instance.run(["rm", "-f", "/tmp/ran"], timeout=20)
+        instance.stream(["sh", "-c", "echo x >> /tmp/ran; cat /tmp/ran"], kept.extend, timeout=20)
+        assert kept == b"x\n"
+    assert not programs(quiet)
+
+
 # Who dies with whom
 
 
+@pytest.mark.usefixtures("account")
 def test_a_program_does_not_outlive_us(quiet: ComposeRuntime, fault: Fault) -> None:
     instance = quiet.resolve("service")
     victim = start(lambda: instance.stream(["sleep", "1000"], nowhere, timeout=1000))
@@ -181,6 +210,7 @@ def test_a_program_does_not_outlive_us(quiet: ComposeRuntime, fault: Fault) -> N
     )
 
 
+@pytest.mark.usefixtures("account")
 def test_a_program_that_hangs_is_gone_with_its_limit(quiet: ComposeRuntime, fault: Fault) -> None:
     with pytest.raises(TimedOut, match=r"sleep did not finish within 1 s and was ended\.") as caught:
         quiet.resolve("service").stream(["sleep", "1000"], nowhere, timeout=1)
@@ -188,6 +218,7 @@ def test_a_program_that_hangs_is_gone_with_its_limit(quiet: ComposeRuntime, faul
     fault("a program hangs in a container", caught.value, "the program is gone from the container")
 
 
+@pytest.mark.usefixtures("account")
 def test_a_limit_that_passes_before_the_program_began_ends_it_too(quiet: ComposeRuntime) -> None:
     for source in (None, iter(())):
         with pytest.raises(TimedOut):

@@ -31,6 +31,8 @@ PASSWORD = "canary-5e1d"
 READY = ["pg_isready", "-q", "-h", "127.0.0.1"]
 LONG = ["psql", "-U", "postgres", "-Xqc", "SELECT pg_sleep(1000)"]
 ENDLESS = ["psql", "-U", "postgres", "-Xqc", "COPY (SELECT generate_series(1, 1e9)) TO STDOUT"]
+NOISY = ["psql", "-U", "postgres", "-Xqc", "DO $$ BEGIN LOOP RAISE NOTICE 'generate_series'; END LOOP; END $$"]
+"""On stderr, which the Engine carries whoever reads the rest."""
 
 
 class Broken(Exception):
@@ -104,9 +106,10 @@ def our_own_death(project: str, _directory: Path) -> None:
 
 def a_cut_connection(project: str, directory: Path) -> None:
     with docker_proxy(directory, cut(1 << 20)) as host, pytest.raises(CommandFailed, match="not whole"):
-        found(project, docker_host=host).stream(ENDLESS, lambda _data: None, timeout=60)
+        found(project, docker_host=host).stream(NOISY, lambda _data: None, timeout=60)
 
 
+@pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("ending", [out_of_time, a_broken_sink, a_broken_source, our_own_death, a_cut_connection])
 def test_whatever_ends_a_program_postgresql_goes_on(
     project: str, session: psycopg.Connection, tmp_path: Path, ending: Callable[[str, Path], None]

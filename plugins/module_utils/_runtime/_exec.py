@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from .._errors import CommandFailed, RunbookError
+from . import _direct
 from ._docker import Connection, Docker, Refusal
-from ._witness import KILL, Testimony, Witness
+from ._witness import DATA, HELD, KILL, TAKEN, Testimony, Witness
 
 _STDOUT = 1
 _HEADER = 8
@@ -22,26 +24,32 @@ _ENDING_SECONDS = 5.0
 """A killed program's witness speaks at once, unless something that the program left behind holds the stream open."""
 
 
+class NotDirect(CommandFailed):
+    """The program's pipe cannot be opened from here. It was not started."""
+
+
 class Exec:
-    """One program in a container: its frames are read by the caller, its stdin is written by a thread."""
+    """One program in a container: its frames are read by the caller, its stdin is written by a thread.
+
+    ``direct``: its stdout is taken from its own pipe, and a thread reads the frames, which are stderr's."""
 
     def __init__(
         self, docker: Docker, container: str, argv: Sequence[str], env: Mapping[str, str] | None, user: str,
-        source: Iterable[bytes] | None, timeout: float,
+        source: Iterable[bytes] | None, timeout: float, *, direct: bool = False,
     ) -> None:  # fmt: skip
         if any("\0" in part for part in argv):
             raise CommandFailed(f"{argv[0]} could not be started (embedded null byte): see whether its path is right.")
-        self.witness = Witness()
+        self.witness = Witness(TAKEN if direct else HELD if source is None else DATA)
         self._docker = docker
         self._container = container
         self._user = user
         self._error: BaseException | None = None
         self._ending = threading.Lock()
-        self._doomed = self._ended = False
+        self._doomed = self._ended = self._aborted = False
         self.timed_out = False
         body = {
             "AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": False, "User": user,
-            "Cmd": self.witness.argv(argv, data=source is not None),
+            "Cmd": self.witness.argv(argv),
             "Env": [f"{name}={value}" for name, value in (env or {}).items()],
         }  # fmt: skip
         self._id = docker.post(f"/containers/{container}/exec", body)["Id"]
@@ -52,10 +60,51 @@ class Exec:
         self._feeder = threading.Thread(target=self._feed, args=(source,), daemon=True)
         if source is not None:
             self._feeder.start()
+        self._frames = frames(self._connection)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._pipe: int | None = None
+        if direct:
+            try:
+                self._pipe = self._opened()
+            except BaseException:
+                self.close()
+                raise
+
+    def _opened(self) -> int | None:
+        """The pipe that the program is to write into; then it is begun."""
+        for _stream, data in self._frames:
+            self.witness.hear(data)
+            if self.witness.outlet is not None:
+                break
+        else:
+            return None  # no shell, no container: what is read next is the end, and ``finish`` says of what
+        shell = self._docker.get(f"/exec/{self._id}/json")["Pid"]
+        pipe = _direct.open_stdout(shell, self.witness.nonce, self.witness.outlet)
+        if pipe is None:
+            raise NotDirect(f"The pipes of {self._container} cannot be opened from this process.")
+        with suppress(OSError):
+            self._connection.write(b"\n")
+        self._listener.start()
+        return pipe
 
     def stdout(self) -> Iterator[bytes]:
         """stdout to its end, in pieces of at most ``CHUNK``; stderr goes to the witness on the way."""
-        for stream, data in frames(self._connection):
+        if self._pipe is None:
+            yield from self._carried()
+            return
+        for data in _direct.read(self._pipe, abandoned=lambda: not self._listener.is_alive()):
+            if self._aborted:
+                break
+            yield data
+        self._listener.join()
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            for _data in self._carried():
+                pass
+
+    def _carried(self) -> Iterator[bytes]:
+        for stream, data in self._frames:
             if stream == _STDOUT:
                 yield data
             else:
@@ -118,15 +167,19 @@ class Exec:
         self._deadline.cancel()
         self._late.cancel()
         self._abort()
-        if self._feeder.ident is not None:
-            self._feeder.join(_ENDING_SECONDS)
+        for thread in (self._feeder, self._listener):
+            if thread.ident is not None:
+                thread.join(_ENDING_SECONDS)
         self._connection.close()
+        if self._pipe is not None:
+            os.close(self._pipe)
 
     def _out_of_time(self) -> None:
         self.timed_out = True
         self.kill()
 
     def _abort(self) -> None:
+        self._aborted = True
         with suppress(OSError):
             self._connection.abort()
 

@@ -7,7 +7,7 @@ A stream out of a container can end early with every sign of success. So the byt
 enter it, and what arrived must be the same. The digest is POSIX ``cksum`` (CRC-32 and length, IEEE Std 1003.1): every
 image has it, it costs a twentieth of coreutils' sha256sum, and it is proof against what a stream does, losing and
 garbling, not against an adversary, who would own the database anyway. The backup's sha256 is another matter: it is
-taken of the bytes that passed here.
+taken of the bytes that passed here. Where root reads the program's own pipe (``_direct``) there is no stream to distrust.
 """
 
 from __future__ import annotations
@@ -22,34 +22,45 @@ from .._require import require
 from .base import STDERR_LIMIT
 
 SCRIPT = r"""
-nonce=$1 input=$2
+nonce=$1 way=$2
 shift 2
 exec 3>&1 6<&0
 own_group=$(command -v setsid)
-told=$({ {
-    if [ "$input" = data ]; then exec 7<&6; else exec 7</dev/null; fi
+watched() {
+    if [ "$way" = data ]; then exec 7<&6; else exec 7</dev/null; fi
+    if [ "$way" = taken ]; then
+        sh -c 'echo "$0 $PPID" >&2' "$nonce"
+        read -r _ <&6 || return
+    fi
     $own_group sh -c 'echo "$0 $$" >&2; exec "$@"' "$nonce" "$@" <&7 3>&- 5>&- 6<&- 7<&- &
     program=$!
-    if [ "$input" != data ]; then
+    if [ "$way" != data ]; then
         { read -r _; kill -KILL "-$program" || kill -KILL "$program"; } <&6 >/dev/null 2>&1 3>&- 5>&- 7<&- &
         watcher=$!
     fi
     wait "$program" 2>/dev/null
     status=$?
-    if [ "$input" != data ]; then
+    if [ "$way" != data ]; then
         kill "$watcher" 2>/dev/null
         wait "$watcher" 2>/dev/null
     fi
     echo "$status" >&5
-} | tee /dev/fd/4 4>&1 >&3 5>&- 6<&- | cksum 3>&- 5>&- 6<&-; } 5>&1)
-set -- $told
-printf '\n%s %s %s %s\n' "$nonce" "$1" "$2" "$3" >&2
+}
+if [ "$way" = taken ]; then
+    told=$({ watched "$@" | :; } 5>&1)
+else
+    told=$({ watched "$@" | tee /dev/fd/4 4>&1 >&3 5>&- 6<&- | cksum 3>&- 5>&- 6<&-; } 5>&1)
+fi
+printf '\n%s' "$nonce" >&2
+printf ' %s' $told >&2
+echo >&2
 """
-"""The one shell text of this collection: ``sh -c SCRIPT sh NONCE data|held PROGRAM ARGUMENT...``.
+"""The one shell text of this collection: ``sh -c SCRIPT sh NONCE data|held|taken PROGRAM ARGUMENT...``.
 
-The first line on stderr is the nonce and the program's number; the last, once all of stdout has been taken, the nonce,
-the return code, ``cksum`` and length. ``data``: the program has our stdin. ``held``: it has none, and when ours ends,
-because whoever holds it was killed, the program is.
+A line on stderr is the nonce and the program's number; the last, once all of stdout has been taken, the nonce, the
+return code, and, but for ``taken``, ``cksum`` and length. ``data``: the program has our stdin. ``held``: it has none,
+and when ours ends, because whoever holds it was killed, the program is. ``taken``: as ``held``, and its stdout is a pipe
+that somebody else opens: the first line is the number of the process that has it, and a line on our stdin begins.
 
 Every process is waited for by the shell that started it, and only the program is ever killed: PostgreSQL as a
 container's process 1 inherits what nobody waits for, and takes one that died by a signal for a crash of its own.
@@ -61,30 +72,35 @@ children may be run, as its own are.
 KILL = 'kill -KILL "-$1" 2>/dev/null || kill -KILL "$1"'
 """``sh -c KILL sh NUMBER``: the program, and its group where it leads one."""
 
+DATA, HELD, TAKEN = "data", "held", "taken"
+
 _LAST_SIGNAL = 64
 _WITH_TESTIMONY = STDERR_LIMIT + 256
 
 
 @dataclass(frozen=True)
 class Testimony:
-    """``returncode`` as Python has it: negative for a signal, of which a shell makes 128 and more."""
+    """``returncode`` as Python has it: negative for a signal, of which a shell makes 128 and more. ``digest`` is what
+    ``cksum`` told of the stdout that the Engine carried, checksum and length."""
 
     returncode: int
-    checksum: int
-    size: int
+    digest: tuple[int, int] | None
 
 
 class Witness:
-    """Reads a witness's stderr: the program's number, the end of what the program said, and the testimony."""
+    """Reads a witness's stderr: the program's number, the end of what the program said, and the testimony.
+    ``way`` is the script's word for it; ``outlet`` the process whose stdout is to be taken, once it is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: str) -> None:
         self.nonce = secrets.token_hex(8)
+        self.way = way
+        self.outlet: int | None = None
         self.pid: int | None = None
         self._head = b""
         self._tail = b""
 
-    def argv(self, program: Sequence[str], *, data: bool) -> list[str]:
-        return ["sh", "-c", SCRIPT, "sh", self.nonce, "data" if data else "held", *program]
+    def argv(self, program: Sequence[str]) -> list[str]:
+        return ["sh", "-c", SCRIPT, "sh", self.nonce, self.way, *program]
 
     def hear(self, said: bytes) -> None:
         if self.pid is None:
@@ -93,7 +109,12 @@ class Witness:
             if found is None:
                 self._head = self._head[-STDERR_LIMIT:]
                 return
-            self.pid, said, self._head = int(found[1]), self._head[found.end() :], b""
+            said, self._head = self._head[found.end() :], b""
+            if self.way == TAKEN and self.outlet is None:
+                self.outlet = int(found[1])
+                self.hear(said)
+                return
+            self.pid = int(found[1])
         self._tail = (self._tail + said)[-_WITH_TESTIMONY:]
 
     @property
@@ -102,9 +123,9 @@ class Witness:
         found = self._last()
         if found is None:
             return None
-        status, checksum, size = map(int, found.groups())
+        status, *digest = map(int, found[1].split())
         ended = 128 - status if 128 < status <= 128 + _LAST_SIGNAL else status
-        return Testimony(ended, checksum, size)
+        return Testimony(ended, (digest[0], digest[1]) if digest else None)
 
     @property
     def said(self) -> str:
@@ -120,20 +141,30 @@ class Witness:
         return found[1] if found else None
 
     def _last(self) -> re.Match[bytes] | None:
-        return re.search(rb"\n%s (\d+) (\d+) (\d+)\n" % self.nonce.encode(), self._tail)
+        return re.search(rb"\n%s (\d+(?: \d+ \d+)?)\n" % self.nonce.encode(), self._tail)
 
 
-class Checksum:
-    """POSIX ``cksum`` of what passes."""
+class Count:
+    """Bytes that pass."""
 
     def __init__(self) -> None:
-        self._update: Any = require("fastcrc", "fastcrc").crc32.cksum
-        self._crc: int | None = None
         self.size = 0
 
     def update(self, data: bytes) -> None:
-        self._crc = self._update(data, self._crc)
         self.size += len(data)
+
+
+class Checksum(Count):
+    """POSIX ``cksum`` of what passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._update: Any = require("fastcrc", "fastcrc").crc32.cksum
+        self._crc: int | None = None
+
+    def update(self, data: bytes) -> None:
+        super().update(data)
+        self._crc = self._update(data, self._crc)
 
     @property
     def value(self) -> int:

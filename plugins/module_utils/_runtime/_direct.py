@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A containered program's stdout, read by root on the same kernel from the pipe itself.
+
+The Engine hands every byte through its shim, its daemon and its socket in pieces of 32 KiB. Root on the Docker host can open
+the pipe that the program writes into (``/proc/PID/fd/1``, proc(5)): what is read is what was written, as from a child of
+our own, so there is nothing between the two to distrust or to digest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from .base import CHUNK
+
+_LOOK_MS = 500
+"""How long a pipe that gives nothing is waited for before it is asked whether anybody is left to write."""
+
+
+def may() -> bool:
+    """Whether this process could open another account's pipe at all."""
+    return os.geteuid() == 0
+
+
+def open_stdout(shell: int, nonce: str, number: int) -> int | None:
+    """The pipe that process ``number`` of a container writes into; its process tree begins at ``shell``, the Engine's
+    number for it on this host, whose arguments hold ``nonce``. ``None`` where that is not so: an Engine on another
+    kernel, a ``/proc`` that hides it."""
+    with suppress(OSError):
+        if nonce.encode() not in Path(f"/proc/{shell}/cmdline").read_bytes():
+            return None
+        for process in _tree(shell):
+            if _inner(process) != number:
+                continue
+            opened = os.open(f"/proc/{process}/fd/1", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if stat.S_ISFIFO(os.fstat(opened).st_mode):
+                with suppress(OSError):
+                    fcntl.fcntl(opened, fcntl.F_SETPIPE_SZ, CHUNK)
+                return opened
+            os.close(opened)
+    return None
+
+
+def read(pipe: int, abandoned: Callable[[], bool]) -> Iterator[bytes]:
+    """All that comes, to the end; or until nothing comes and it is ``abandoned``, its writers cut off from us."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    while True:
+        if not waiting.poll(_LOOK_MS):
+            if abandoned():
+                return
+            continue
+        data = os.read(pipe, CHUNK)
+        if not data:
+            return
+        yield data
+
+
+def _tree(root: int) -> Iterator[int]:
+    yield root
+    with suppress(OSError):
+        for child in Path(f"/proc/{root}/task/{root}/children").read_text(encoding="ascii").split():
+            yield from _tree(int(child))
+
+
+def _inner(process: int) -> int | None:
+    """Its number in the innermost namespace it is in."""
+    with suppress(OSError):
+        found = re.search(
+            r"^NSpid:.*?(\d+)$", Path(f"/proc/{process}/status").read_text(encoding="utf-8"), re.MULTILINE
+        )
+        return int(found[1]) if found else None
+    return None
