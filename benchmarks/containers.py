@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._description import runtime_of
 from ansible_collections.runbook.ops.plugins.module_utils._runtime import _direct
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._compose_services import PROJECT, SERVICE
@@ -100,8 +100,7 @@ def _stream(container: _Container, scale: Scale) -> Iterator[Row]:
     read = ["cat", _FILE]
 
     def stream(*, privileged: bool) -> float:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_direct, "may", lambda: privileged)
+        with mock.patch.object(_direct, "may", return_value=privileged):
             instance = runtime_of(container.runtime).resolve("postgres")
         started = time.monotonic()
         instance.stream(read, lambda _data: None, timeout=_SECONDS)
