@@ -110,13 +110,13 @@ def _server(
     try:
         host = on(project).resolve("db").endpoint("localhost", port)[0]
         made = Server(project, name, host, port, user, password)
-        until(lambda: _answers(made), 60)
+        until(lambda: answers(made), 60)
         yield made
     finally:
         remove(name)
 
 
-def _answers(server: Server) -> bool:
+def answers(server: Server) -> bool:
     try:
         if server.port == 6379:
             return bool(redis.Redis(server.host, server.port, password=server.password).ping())

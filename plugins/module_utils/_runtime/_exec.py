@@ -123,8 +123,11 @@ class Exec:
         return testimony
 
     def _silence(self) -> CommandFailed:
+        code = None
+        with suppress(RunbookError):  # one that was restarted has forgotten it
+            code = self._docker.get(f"/exec/{self._id}/json")["ExitCode"]
         # 126 is also what the Engine notes down of a program whose connection broke.
-        if self._docker.get(f"/exec/{self._id}/json")["ExitCode"] in (126, 127) and not self._has_shell():
+        if code in (126, 127) and not self._has_shell():
             return CommandFailed(
                 f"The image of {self._container} has no shell (sh), with which programs are run in it and watched: "
                 "use an image that has one."
