@@ -72,6 +72,13 @@ PROMISED = {
     "a service that is not one healthy container": [
         "a service scaled to 0", "a service scaled to 2", "a service is stopped, paused or restarts",
     ],
+    "PostgreSQL's container killed in its dump": ["PostgreSQL's container is killed in the middle of its dump"],
+    "PostgreSQL in recovery": ["PostgreSQL in a container is in recovery"],
+    "a full volume": ["Redis's volume in a container is full"],
+    "Redis out of memory at fork": ["Redis cannot fork to save"],
+    "Docker daemon restarted": ["the Docker Engine is restarted in the middle of a stream"],
+    "S3 away during the copy": ["S3 is away during the off-site copy"],
+    "ssh host unreachable": ["the host cannot be reached by ssh"],
     "compose project renamed": ["the compose project was renamed"],
     "an image without a shell": ["an image without a shell"],
     "a program that hangs in a container": ["a program hangs in a container"],
