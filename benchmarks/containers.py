@@ -180,7 +180,10 @@ class _Backup:
 def _status(scale: Scale) -> Row:
     """Of the whole system, which the laboratory brings up where it does not stand, and leaves standing."""
     ERNI.up()
-    play = ["ansible-playbook", "-i", "inventories/erni", "-i", "lab/inventories/erni", "playbooks/status.yml"]
+    inventory = ["-i", "inventories/erni", "-i", "lab/inventories/erni"]
+    for playbook in ("backup", "verify_backups"):  # a system without a good backup is red, and ends the playbook so
+        _timed(["ansible-playbook", *inventory, f"playbooks/{playbook}.yml"])
+    play = ["ansible-playbook", *inventory, "playbooks/status.yml"]
     looked = Contestant("status.yml", lambda: _timed(play), scale.playbooks)
     take_turns("ERNI", looked)
     return at_most("ERNI: `playbooks/status.yml`", looked.median, _STATUS, " s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from .._errors import CommandFailed, EngineError, MissingLibrary
 from .._runtime.base import Instance
@@ -43,6 +44,7 @@ class Programs:
     def path(self, program: str) -> str:
         return os.path.join(self.bin_dir, program) if self.bin_dir else program
 
+    @cache  # noqa: B019 - asked before and during a dump, and each answer is a process in a container; ours lives for one job
     def version(self, program: str) -> Version:
         """``MissingLibrary`` where the program is not there."""
         try:

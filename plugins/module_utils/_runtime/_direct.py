@@ -30,15 +30,12 @@ def may() -> bool:
     return os.geteuid() == 0
 
 
-def open_stdout(shell: int, nonce: str, number: int) -> int | None:
-    """The pipe that process ``number`` of a container writes into; its process tree begins at ``shell``, the Engine's
-    number for it on this host, whose arguments hold ``nonce``. ``None`` where that is not so: an Engine on another
-    kernel, a ``/proc`` that hides it."""
-    with suppress(OSError):
-        if nonce.encode() not in Path(f"/proc/{shell}/cmdline").read_bytes():
-            return None
-        for process in _tree(shell):
-            if _inner(process) != number:
+def open_stdout(nonce: str, number: int) -> int | None:
+    """The pipe that process ``number`` of a container writes into, which has ``nonce`` among its arguments. ``None`` where
+    this host has no such process: an Engine on another kernel, a ``/proc`` that hides it."""
+    for process in filter(str.isdigit, os.listdir("/proc")):  # not ``children``: it skips some while others end
+        with suppress(OSError):
+            if not _is(process, nonce.encode(), number):
                 continue
             opened = os.open(f"/proc/{process}/fd/1", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             if stat.S_ISFIFO(os.fstat(opened).st_mode):
@@ -47,6 +44,14 @@ def open_stdout(shell: int, nonce: str, number: int) -> int | None:
                 return opened
             os.close(opened)
     return None
+
+
+def _is(process: str, nonce: bytes, number: int) -> bool:
+    """``number`` is its own in the innermost namespace that it is in."""
+    if nonce not in Path(f"/proc/{process}/cmdline").read_bytes():
+        return False
+    found = re.search(r"^NSpid:.*?(\d+)$", Path(f"/proc/{process}/status").read_text(encoding="utf-8"), re.MULTILINE)
+    return found is not None and int(found[1]) == number
 
 
 def read(pipe: int, abandoned: Callable[[], bool]) -> Iterator[bytes]:
@@ -62,20 +67,3 @@ def read(pipe: int, abandoned: Callable[[], bool]) -> Iterator[bytes]:
         if not data:
             return
         yield data
-
-
-def _tree(root: int) -> Iterator[int]:
-    yield root
-    with suppress(OSError):
-        for child in Path(f"/proc/{root}/task/{root}/children").read_text(encoding="ascii").split():
-            yield from _tree(int(child))
-
-
-def _inner(process: int) -> int | None:
-    """Its number in the innermost namespace it is in."""
-    with suppress(OSError):
-        found = re.search(
-            r"^NSpid:.*?(\d+)$", Path(f"/proc/{process}/status").read_text(encoding="utf-8"), re.MULTILINE
-        )
-        return int(found[1]) if found else None
-    return None

@@ -78,8 +78,7 @@ class Exec:
                 break
         else:
             return None  # no shell, no container: what is read next is the end, and ``finish`` says of what
-        shell = self._docker.get(f"/exec/{self._id}/json")["Pid"]
-        pipe = _direct.open_stdout(shell, self.witness.nonce, self.witness.outlet)
+        pipe = _direct.open_stdout(self.witness.nonce, self.witness.outlet)
         if pipe is None:
             raise NotDirect(f"The pipes of {self._container} cannot be opened from this process.")
         with suppress(OSError):
