@@ -10,7 +10,6 @@ our own, so there is nothing between the two to distrust or to digest.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import select
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from .base import CHUNK
+from . import _pipe
 
 _LOOK_MS = 500
 """How long a pipe that gives nothing is waited for before it is asked whether anybody is left to write."""
@@ -39,8 +38,7 @@ def open_stdout(nonce: str, number: int) -> int | None:
                 continue
             opened = os.open(f"/proc/{process}/fd/1", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             if stat.S_ISFIFO(os.fstat(opened).st_mode):
-                with suppress(OSError):
-                    fcntl.fcntl(opened, fcntl.F_SETPIPE_SZ, CHUNK)
+                _pipe.widen(opened)
                 return opened
             os.close(opened)
     return None
@@ -63,7 +61,7 @@ def read(pipe: int, abandoned: Callable[[], bool]) -> Iterator[bytes]:
             if abandoned():
                 return
             continue
-        data = os.read(pipe, CHUNK)
+        data = _pipe.read(pipe)
         if not data:
             return
         yield data

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import select
@@ -19,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from .._errors import CommandFailed, InputError, TimedOut
+from . import _pipe
 from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Streamed, failure
 
 _LONGEST_POLL = 3600.0
@@ -130,8 +130,7 @@ class _Process:
                 f"{self.argv[0]} could not be started ({_reason(error)}): install it, or see whether its path is right."
             ) from None
         self.stdout = self._process.stdout.fileno() if self._process.stdout else -1
-        with suppress(OSError):  # a wider pipe saves wake-ups; the system's limit may forbid it
-            fcntl.fcntl(self.stdout, fcntl.F_SETPIPE_SZ, CHUNK)
+        _pipe.widen(self.stdout)
         self._tail = _Tail(self._process.stderr)
         self._tail.start()
         self._feeder = _Feeder(self._process, source)
@@ -140,7 +139,7 @@ class _Process:
 
     def chunks(self) -> Iterator[bytes]:
         """stdout to its end, in pieces of at most ``CHUNK``."""
-        while self._deadline.readable(self.stdout) and (data := os.read(self.stdout, CHUNK)):
+        while self._deadline.readable(self.stdout) and (data := _pipe.read(self.stdout)):
             yield data
 
     def finish(self) -> tuple[int, str]:
