@@ -24,12 +24,22 @@ extends_documentation_fragment:
   - runbook.ops.system.cache_dir
   - runbook.ops.store.many
 options:
-  engine:
-    description: Only scopes of this engine.
-    type: str
-  database:
-    description: Only scopes of this database, exactly; never a prefix.
-    type: str
+  databases:
+    description: Only the scopes of these, an inventory's C(runbook_databases); every scope of the system without it.
+    type: list
+    elements: dict
+    suboptions:
+      engine:
+        description: Its engine.
+        type: str
+        required: true
+      name:
+        description: Its name, exactly; never a prefix.
+        type: str
+        required: true
+      policy:
+        description: Rules of its own, in the place of O(policy).
+        type: dict
   max_delete:
     description: The most that one run may delete of a scope in a store, a share such as V(50%) or a count.
     type: str
@@ -104,14 +114,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
 from ansible_collections.runbook.ops.plugins.module_utils._description import policy_of, stores_of
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
-from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import PruneJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import PruneJob, prune
 from ansible_collections.runbook.ops.plugins.module_utils._records import check_name, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._result import result_of
 
+DATABASE = {
+    "engine": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "policy": {"type": "dict"},
+}
+
 ARGUMENT_SPEC = {
     "system": arguments.SYSTEM,
-    "engine": {"type": "str"},
-    "database": {"type": "str"},
+    "databases": {"type": "list", "elements": "dict", "options": DATABASE},
     "stores": arguments.STORES,
     **arguments.RETENTION,
     "max_delete": {"type": "str", "default": "50%"},
@@ -119,29 +134,30 @@ ARGUMENT_SPEC = {
 }
 
 
-def build(params: dict[str, Any]) -> PruneJob:
-    """The job that the parameters describe; everything wrong with them is said here."""
-    return PruneJob(
-        system=check_name("system", params["system"]),
-        engine=params["engine"] and check_name("engine", params["engine"]),
-        database=params["database"] and check_name("database", params["database"]),
-        stores=stores_of(params["stores"]),
-        policies=[policy_of(params, store) for store in params["stores"]],
-        cache_dir=params["cache_dir"],
-    )
+def build(params: dict[str, Any]) -> list[PruneJob]:
+    """The jobs that the parameters describe, one for each database; everything wrong with them is said here."""
+    stores = stores_of(params["stores"])
+    return [
+        PruneJob(
+            system=check_name("system", params["system"]),
+            engine=database and check_name(f"databases[{index}].engine", database["engine"]),
+            database=database and check_name(f"databases[{index}].name", database["name"]),
+            stores=stores,
+            policies=[policy_of(params, store, database) for store in params["stores"]],
+            cache_dir=params["cache_dir"],
+        )
+        for index, database in enumerate([None] if params["databases"] is None else params["databases"])
+    ]
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        job = build(module.params)
-        now = utc_now()
-        pruned = job.plan(now, remember=not module.check_mode)
-        if not module.check_mode:
-            job.apply(pruned, now)
+        jobs = build(module.params)
     except RunbookError as error:
         module.fail_json(msg=str(error))
-    errors = [error for scope in pruned for error in scope.errors]
+    pruned, failures = prune(jobs, utc_now(), check=module.check_mode)
+    errors = failures + [error for scope in pruned for error in scope.errors]
     result = result_of(
         [action for scope in pruned for action in scope.actions()],
         plan=[scope.to_dict() for scope in pruned],

@@ -75,7 +75,7 @@ def nowhere(_data: bytes) -> None:
 
 def test_every_argument_arrives_as_it_is(instance: Instance) -> None:
     arguments = ["", " ", "two words", "'", '"', "$HOME `id` $(id)", "*", "-n", "\\", "a\nb\n", "ü", "--x=y;z&|<>"]
-    ended = instance.run(sh(r"""for a; do printf '%s\0' "$a"; done""", *arguments), timeout=20)
+    ended = instance.run(sh(r"""for a; do printf '%s\0' "$a"; done""", *arguments), timeout=60)
     assert ended.stdout.decode().split("\0")[:-1] == arguments
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_a_terminal(instance: Instance) -> None:
     def look() -> None:
         os.login_tty(theirs)
         script = "test -t 0 || test -t 1 || test -t 2 || (: </dev/tty) 2>/dev/null"
-        assert instance.run(sh(script), timeout=20).returncode
+        assert instance.run(sh(script), timeout=60).returncode
 
     assert in_child(look) == 0
     os.close(ours)
@@ -122,11 +122,11 @@ def test_nothing_is_a_terminal(instance: Instance) -> None:
 
 def test_secrets_in_the_environment_show_nowhere_else(instance: Instance) -> None:
     script = 'test -n "$SECRET" && test -n "$PATH" && cat /proc/*/cmdline 2>/dev/null; exit 7'
-    ended = instance.run(sh(script), timeout=20, env={"SECRET": CANARY}, limit=64 * MIB)
+    ended = instance.run(sh(script), timeout=60, env={"SECRET": CANARY}, limit=64 * MIB)
     assert (ended.returncode, ended.stdout.count(b"SECRET") > 0, ended.stdout.count(CANARY.encode())) == (7, True, 0)
     for argv in (sh("exit 3"), ["/nowhere/program"], ["a\0b"]):
         with pytest.raises(CommandFailed) as caught:
-            instance.stream(argv, nowhere, timeout=20, env={"SECRET": CANARY})
+            instance.stream(argv, nowhere, timeout=60, env={"SECRET": CANARY})
         assert CANARY not in str(caught.value)
 
 
@@ -140,25 +140,25 @@ def test_secrets_in_the_environment_show_nowhere_else(instance: Instance) -> Non
     ],
 )
 def test_return_codes_and_signals(instance: Instance, script: str, returncode: int, told: str) -> None:
-    assert instance.run(sh(script), timeout=20).returncode == returncode
-    assert instance.feed(sh(script), iter([b"x"]), timeout=20).returncode == returncode
+    assert instance.run(sh(script), timeout=60).returncode == returncode
+    assert instance.feed(sh(script), iter([b"x"]), timeout=60).returncode == returncode
     with pytest.raises(CommandFailed) as caught:
-        instance.stream(sh(script), nowhere, timeout=20)
+        instance.stream(sh(script), nowhere, timeout=60)
     assert str(caught.value) == told
 
 
 def test_of_stderr_the_end_is_kept(instance: Instance) -> None:
     script = "head -c 10000000 /dev/zero | tr '\\0' x >&2; printf 'the last word' >&2; exit 1"
-    ended = instance.run(sh(script), timeout=20)
+    ended = instance.run(sh(script), timeout=60)
     assert (ended.stderr[-13:], len(ended.stderr)) == ("the last word", STDERR_LIMIT)
     with pytest.raises(CommandFailed, match="the last word") as caught:
-        instance.stream(sh(script), nowhere, timeout=20)
+        instance.stream(sh(script), nowhere, timeout=60)
     assert len(str(caught.value)) < STDERR_LIMIT + 100
 
 
 def test_more_output_than_asked_for_ends_the_program(instance: Instance) -> None:
     with pytest.raises(CommandFailed, match="yes wrote more than 1000 bytes; it was ended"):
-        instance.run(["yes"], timeout=20, limit=1000)
+        instance.run(["yes"], timeout=60, limit=1000)
 
 
 HANGING = """
@@ -195,6 +195,12 @@ class Broken(Exception):
     pass
 
 
+def test_what_the_program_left_behind_is_waited_for_while_it_may_write(instance: Instance) -> None:
+    said = bytearray()
+    instance.stream(sh("(sleep 2; echo late) 2>/dev/null & echo early"), said.extend, timeout=60)
+    assert said.split() == [b"early", b"late"]
+
+
 def test_a_limit_of_months_can_be_waited_for(instance: Instance) -> None:
     assert instance.run(["echo", "done"], timeout=30 * 86400).stdout == b"done\n"
 
@@ -207,7 +213,7 @@ def test_a_sink_that_raises_ends_the_program(instance: Instance) -> None:
         raise Broken
 
     with pytest.raises(Broken):
-        instance.stream(sh("echo $$; sleep 1000; exec yes"), sink, timeout=20)
+        instance.stream(sh("echo $$; sleep 1000; exec yes"), sink, timeout=60)
     assert gone(pids[0])
 
 
@@ -217,7 +223,7 @@ def test_a_source_that_raises_ends_the_program(instance: Instance, tmp_path: Pat
         raise Broken
 
     with pytest.raises(Broken):
-        instance.feed(sh('cat; echo whole > "$1"', str(tmp_path / "whole")), source(), timeout=20)
+        instance.feed(sh('cat; echo whole > "$1"', str(tmp_path / "whole")), source(), timeout=60)
     assert not (tmp_path / "whole").exists()
 
 
@@ -227,7 +233,7 @@ def endless() -> Iterator[bytes]:
 
 
 def test_a_program_may_stop_reading(instance: Instance) -> None:
-    ended = instance.feed(sh("head -c 10 | wc -c; exit 4"), endless(), timeout=20)
+    ended = instance.feed(sh("head -c 10 | wc -c; exit 4"), endless(), timeout=60)
     assert (ended.returncode, ended.stdout.split()) == (4, [b"10"])
     with pytest.raises(TimedOut):
         instance.feed(["sleep", "1000"], endless(), timeout=0.3)
@@ -236,7 +242,7 @@ def test_a_program_may_stop_reading(instance: Instance) -> None:
 @pytest.mark.parametrize("program", ["no-such-program", "/nowhere/program", "/", "a\0b"])
 def test_a_program_that_is_not_there_is_named(instance: Instance, program: str) -> None:
     with pytest.raises(CommandFailed) as caught:
-        instance.feed([program], endless(), timeout=20)
+        instance.feed([program], endless(), timeout=60)
     assert str(caught.value).startswith(f"{program} could not be started (")
 
 
@@ -255,7 +261,7 @@ def test_files_travel_whole(instance: Instance, file: Path, binary: bytes) -> No
     digest = hashlib.sha256()
     fetched = instance.fetch(str(file), digest.update, timeout=60)
     assert (fetched.size, digest.digest()) == (len(binary), hashlib.sha256(binary).digest())
-    instance.place(str(file), [], timeout=20)
+    instance.place(str(file), [], timeout=60)
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"", 0o600)
 
 
@@ -265,10 +271,10 @@ def test_a_file_is_fetched_as_it_was_when_opened(instance: Instance, file: Path)
 
     def sink(data: bytes) -> None:
         if not seen:
-            instance.place(str(file), [b"2" * 3 * MIB], timeout=20)
+            instance.place(str(file), [b"2" * 3 * MIB], timeout=60)
         seen.append(data)
 
-    instance.fetch(str(file), sink, timeout=20)
+    instance.fetch(str(file), sink, timeout=60)
     assert (b"".join(seen) == b"1" * 3 * MIB, file.read_bytes() == b"2" * 3 * MIB) == (True, True)
 
 
@@ -297,10 +303,10 @@ def test_a_file_that_cannot_be_had_is_named(instance: Instance, tmp_path: Path, 
     os.mkfifo(tmp_path / "pipe")
     path = f"{tmp_path}/{name}"
     with pytest.raises(CommandFailed, match=rf"{path} could not be read \(.+\): .+\."):
-        instance.fetch(path, nowhere, timeout=20)
+        instance.fetch(path, nowhere, timeout=60)
     if name in ("missing/deeper", "."):
         with pytest.raises(CommandFailed, match=rf"{path} could not be written \(.+\): .+\."):
-            instance.place(path, [b"x"], timeout=20)
+            instance.place(path, [b"x"], timeout=60)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from contract.subjects.redis_in_container import ContainedRedis
 from support import containers
 from support.containers import container, on
 from support.fault_report import Fault
-from support.processes import until
+from support.processes import gone, until
 
 from lab import images
 from lab.command import docker
@@ -60,7 +59,7 @@ def test_a_container_killed_in_the_middle_of_its_dump(
     assert len(str(caught.value).splitlines()) == 1
     assert "data" not in [name.partition(".")[0] for name in shelf.names()]
     docker("start", server.container)
-    until(lambda: containers.answers(server), 60)
+    until(lambda: containers.answers(server))
     shelf.take(database.engine())
     fault(
         "PostgreSQL's container is killed in the middle of its dump",
@@ -74,7 +73,7 @@ def test_a_container_in_recovery_is_backed_up(database: ContainedPostgresql, she
     assert isinstance(server, containers.Server)
     docker("exec", server.container, "sh", "-c", 'touch "$PGDATA/standby.signal"')
     docker("restart", server.container)
-    until(lambda: containers.answers(server), 60)
+    until(lambda: containers.answers(server))
     engine = database.engine(database.holding)
     assert engine.preflight().details["in_recovery"] is True
     shelf.take(engine)
@@ -95,7 +94,7 @@ def cache(*options: str) -> Iterator[ContainedRedis]:
     try:
         host = on(project).resolve("db").endpoint("localhost", 6379)[0]
         server = containers.Server(project, name, host, 6379, "default", password)
-        until(lambda: containers.answers(server), 60)
+        until(lambda: containers.answers(server))
         yield ContainedRedis(server)
     finally:
         containers.remove(name)
@@ -153,7 +152,7 @@ class OwnEngine:
         ]  # fmt: skip
         with (place / "log").open("ab") as log:
             self._daemon = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
-        until(lambda: self.docker("version", check=False).returncode == 0, 60)
+        until(lambda: self.docker("version", check=False).returncode == 0)
 
     def stop(self) -> None:
         if self._daemon is not None:
@@ -170,8 +169,8 @@ def own_engine(engine: None, tmp_path: Path) -> Iterator[OwnEngine]:
     if os.geteuid():
         pytest.skip("NOT RUN: only root can start an Engine")
     made = OwnEngine(tmp_path)
-    made.start()
     try:
+        made.start()
         yield made
     finally:
         made.docker("rm", "--force", "idle", check=False)
@@ -188,17 +187,18 @@ def test_an_engine_restarted_in_the_middle_of_a_stream(own_engine: OwnEngine, fa
 
     def restarted(_data: bytes) -> None:
         if not seen:
-            seen.append(time.monotonic())
+            listed = own_engine.docker("top", "idle", "-eo", "pid,args").stdout.decode()
+            seen.append(int(next(line.split()[0] for line in listed.splitlines() if line.endswith(" cat /dev/zero"))))
+            assert not gone(seen[0])
             own_engine.stop()
             own_engine.start()
 
-    seen: list[float] = []
+    seen: list[int] = []
     with pytest.raises(RunbookError) as caught:
         runtime.resolve("db").stream(["cat", "/dev/zero"], restarted, timeout=120)
     assert seen and "the Docker Engine, was stopped or restarted" in str(caught.value)
+    until(lambda: gone(seen[0]))
     own_engine.docker("start", "idle")
-    listed = own_engine.docker("top", "idle", "-eo", "pid,args").stdout
-    assert b"/dev/zero" not in listed, "the program ended with the stream"
     assert runtime.resolve("db").stream(["head", "-c", "10", "/dev/zero"], lambda _data: None, timeout=60).size == 10
     fault(
         "the Docker Engine is restarted in the middle of a stream",

@@ -81,7 +81,7 @@ def test_a_service_that_restarts_is_paused_or_stopped_is_refused(several: list[s
     several += [container(name, "paused"), container(name, "stopped")]
     docker("pause", several[1])
     docker("kill", several[2])
-    until(lambda: state_of(several[0]) == "restarting", 30)
+    until(lambda: state_of(several[0]) == "restarting")
     for service, told in (
         ("restarting", "is restarting, exit code 1"),
         ("paused", "is paused"),
@@ -181,7 +181,7 @@ def test_a_secret_in_the_environment_is_seen_by_the_program_alone(quiet: Compose
             docker("top", instance.name, "-eo", "pid,args"),
             docker("inspect", instance.name),
             json.dumps([Docker().get(f"/exec/{one}/json") for one in json.loads(docker("inspect", instance.name))[0]["ExecIDs"]]),
-            docker("events", "--since", since, "--until", str(int(time.time()) + 1), "--format", "{{json .}}", timeout=20),
+            docker("events", "--since", since, "--until", str(int(time.time()) + 1), "--format", "{{json .}}", timeout=60),
         ]  # fmt: skip
         docker(
             "exec",
@@ -207,7 +207,7 @@ def test_an_image_without_a_shell_is_told(several: list[str], fault: Fault) -> N
     instance = on(name).resolve("db")
     until(lambda: "sleep infinity" in processes(instance.name))
     with pytest.raises(CommandFailed, match=r"image of .* has no shell") as caught:
-        instance.run(["cat"], timeout=20)
+        instance.run(["cat"], timeout=60)
     fault("an image without a shell", caught.value, "nothing was begun")
 
 
@@ -215,7 +215,7 @@ def test_a_container_whose_account_may_little_is_enough(several: list[str]) -> N
     name = f"test-{os.urandom(4).hex()}"
     several.append(container(name, "db", "--user=65534:65534", "--read-only", "--cap-drop=ALL", "--network=none"))
     instance = on(name).resolve("db")
-    assert instance.stream(["head", "-c", "100000", "/dev/zero"], nowhere, timeout=20).size == 100_000
+    assert instance.stream(["head", "-c", "100000", "/dev/zero"], nowhere, timeout=60).size == 100_000
     with pytest.raises(TimedOut):
         instance.run(["sleep", "1000"], timeout=0.5)
     with pytest.raises(PlatformError, match=r"has no address on any network and does not publish port 5432"):

@@ -130,7 +130,7 @@ def test_a_container_that_is_gone_is_told(several: list[str], fault: Fault) -> N
     with pytest.raises(
         CommandFailed, match=rf"cat could not be started in {doomed} \(.*\): see whether it still runs"
     ) as caught:
-        instance.run(["cat"], timeout=20)
+        instance.run(["cat"], timeout=60)
     fault("a container is gone before its program starts", caught.value, "nothing was begun")
 
 
@@ -149,6 +149,13 @@ def test_a_connection_that_is_cut_is_no_end(quiet: ComposeRuntime, tmp_path: Pat
     fault(
         "the Engine's connection is cut in the middle of a stream", caught.value, "no program is left in the container"
     )
+
+
+def test_the_end_of_the_pipe_is_not_the_end_of_the_program(quiet: ComposeRuntime, tmp_path: Path) -> None:
+    """As root: all bytes are here, and nobody tells how their program ended."""
+    name, kept = quiet.resolve("service").name.rsplit("-service", 1)[0], bytearray()
+    with docker_proxy(tmp_path, cut(1)) as host, pytest.raises(CommandFailed, match="what came is not whole"):
+        on(name, host).resolve("service").stream(["head", "-c", "10", "/dev/zero"], kept.extend, timeout=60)
 
 
 @pytest.mark.usefixtures("unprivileged")
@@ -185,8 +192,8 @@ def test_where_the_pipe_cannot_be_opened_the_engine_carries_the_stream(
     instance, kept = quiet.resolve("service"), bytearray()
     for _twice in range(2):
         kept.clear()
-        instance.run(["rm", "-f", "/tmp/ran"], timeout=20)
-        instance.stream(["sh", "-c", "echo x >> /tmp/ran; cat /tmp/ran"], kept.extend, timeout=20)
+        instance.run(["rm", "-f", "/tmp/ran"], timeout=60)
+        instance.stream(["sh", "-c", "echo x >> /tmp/ran; cat /tmp/ran"], kept.extend, timeout=60)
         assert kept == b"x\n"
     assert not programs(quiet)
 
@@ -219,10 +226,10 @@ def test_a_program_that_hangs_is_gone_with_its_limit(quiet: ComposeRuntime, faul
 
 @pytest.mark.usefixtures("account")
 def test_a_limit_that_passes_before_the_program_began_ends_it_too(quiet: ComposeRuntime) -> None:
-    for source in (None, iter(())):
+    instance, sleeping = quiet.resolve("service"), ["sleep", "1000"]
+    for ran in (
+        partial(instance.run, sleeping), partial(instance.feed, sleeping, iter(())), partial(instance.stream, sleeping, nowhere),
+    ):  # fmt: skip
         with pytest.raises(TimedOut):
-            if source is None:
-                quiet.resolve("service").run(["sleep", "1000"], timeout=0.001)
-            else:
-                quiet.resolve("service").feed(["sleep", "1000"], source, timeout=0.001)
+            ran(timeout=0.001)
         until(lambda: not programs(quiet))

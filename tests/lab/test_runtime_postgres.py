@@ -45,8 +45,8 @@ def project(engine: None) -> Iterator[str]:
     settings = ("--init=false", f"--env=POSTGRES_PASSWORD={PASSWORD}")
     made = container(name, "postgres", *settings, image="postgres", argv=("postgres", "-c", "restart_after_crash=on"))
     try:
-        until(lambda: found(name).run(READY, timeout=20).returncode == 0, 60)
-        assert found(name).run(["cat", "/proc/1/comm"], timeout=20).stdout == b"postgres\n"
+        until(lambda: found(name).run(READY, timeout=60).returncode == 0)
+        assert found(name).run(["cat", "/proc/1/comm"], timeout=60).stdout == b"postgres\n"
         yield name
     finally:
         remove(made)
@@ -66,7 +66,7 @@ def running(instance: Instance) -> bool:
 def session(project: str) -> Iterator[psycopg.Connection]:
     host, port = found(project).endpoint("localhost", 5432)
     options = {"host": host, "port": port, "user": "postgres", "password": PASSWORD, "dbname": "postgres"}
-    until(lambda: found(project).run(READY, timeout=20).returncode == 0, 60)
+    until(lambda: found(project).run(READY, timeout=60).returncode == 0)
     with psycopg.connect(autocommit=True, **options) as connection:  # type: ignore[arg-type]  # a dict of both kinds
         yield connection
 

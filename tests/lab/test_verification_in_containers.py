@@ -70,7 +70,7 @@ def as_it_is(server: Server) -> object:
 def untouched(server: Server) -> Iterator[None]:
     before = as_it_is(server)
     yield
-    until(lambda: not twins(server), 20)
+    until(lambda: not twins(server))
     assert as_it_is(server) == before
 
 
@@ -201,9 +201,9 @@ def test_what_is_killed_tells_nothing_about_the_backup(
     assert isinstance(server, Server)
     with untouched(server), ThreadPoolExecutor(1) as pool:
         restoring: Future[bool] = pool.submit(verified, waiting.engine(timeout="30s"), shelf, tmp_path)
-        until(lambda: restoring.done() or within(server, "CREATE INDEX"), 60)
+        until(lambda: restoring.done() or within(server, "CREATE INDEX"))
         interfere(server)
-        error = restoring.exception(60)
+        error = restoring.exception(240)
     assert isinstance(error, RunbookError) and not isinstance(error, Damaged), error
     assert len(str(error).splitlines()) == 1
     heals(waiting, shelf, tmp_path)
@@ -214,7 +214,7 @@ def test_a_killed_module_leaves_no_container(waiting: ContainedPostgresql, shelf
     assert isinstance(server, Server)
     with untouched(server):
         module = start(lambda: verified(waiting.engine(), shelf, tmp_path))
-        until(lambda: within(server, "CREATE INDEX"), 60)
+        until(lambda: within(server, "CREATE INDEX"))
         os.kill(module, signal.SIGKILL)
         assert end(module) == -signal.SIGKILL
     heals(waiting, shelf, tmp_path)

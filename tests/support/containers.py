@@ -110,7 +110,7 @@ def _server(
     try:
         host = on(project).resolve("db").endpoint("localhost", port)[0]
         made = Server(project, name, host, port, user, password)
-        until(lambda: answers(made), 60)
+        until(lambda: answers(made))
         yield made
     finally:
         remove(name)

@@ -94,6 +94,10 @@ class PruneJob:
     policies: Sequence[Policy]
     cache_dir: str
 
+    @property
+    def what(self) -> str:
+        return "/".join(filter(None, (self.system, self.engine, self.database)))
+
     def plan(self, now: datetime, *, remember: bool) -> list[PrunedScope]:
         """One plan for each scope and store. ``freed`` is what the plan would free."""
         planned = []
@@ -127,6 +131,23 @@ class PruneJob:
         again = plan([backup.for_planning() for backup in listing.backups], policy, now, listing.unreadable)
         still = set() if again.refused else {verdict.backup.id for verdict in again.delete}
         return [backup for backup in doomed if backup.id in still]
+
+
+def prune(jobs: Sequence[PruneJob], now: datetime, *, check: bool) -> tuple[list[PrunedScope], list[str]]:
+    """Every job, whatever became of those before it: the scopes, and a sentence for each job that could not be planned.
+    ``check``: planned only."""
+    done: list[PrunedScope] = []
+    failures = []
+    for job in jobs:
+        try:
+            planned = job.plan(now, remember=not check)
+        except RunbookError as error:
+            failures.append(f"{job.what}: {error}")
+            continue
+        if not check:
+            job.apply(planned, now)
+        done += planned
+    return done, failures
 
 
 def _apply(pruned: PrunedScope, doomed: list[StoredBackup]) -> None:

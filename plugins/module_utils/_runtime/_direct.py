@@ -36,19 +36,28 @@ def open_stdout(nonce: str, number: int) -> int | None:
         with suppress(OSError):
             if not _is(process, nonce.encode(), number):
                 continue
-            opened = os.open(f"/proc/{process}/fd/1", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            if stat.S_ISFIFO(os.fstat(opened).st_mode):
-                _pipe.widen(opened)
-                return opened
-            os.close(opened)
+            return _opened(f"/proc/{process}/fd/1")
     return None
+
+
+def _opened(path: str) -> int | None:
+    """Looked at before it is opened: whoever rules the container may have put a device there, which opening alone would touch."""
+    pinned = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISFIFO(os.fstat(pinned).st_mode):
+            return None
+        pipe = os.open(f"/proc/self/fd/{pinned}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(pinned)
+    _pipe.widen(pipe)
+    return pipe
 
 
 def _is(process: str, nonce: bytes, number: int) -> bool:
     """``number`` is its own in the innermost namespace that it is in."""
     if nonce not in Path(f"/proc/{process}/cmdline").read_bytes():
         return False
-    found = re.search(r"^NSpid:.*?(\d+)$", Path(f"/proc/{process}/status").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(rb"^NSpid:.*?(\d+)$", Path(f"/proc/{process}/status").read_bytes(), re.MULTILINE)
     return found is not None and int(found[1]) == number
 
 
@@ -61,7 +70,10 @@ def read(pipe: int, abandoned: Callable[[], bool]) -> Iterator[bytes]:
             if abandoned():
                 return
             continue
-        data = _pipe.read(pipe)
+        try:
+            data = _pipe.read(pipe)
+        except BlockingIOError:  # somebody else has taken it
+            continue
         if not data:
             return
         yield data

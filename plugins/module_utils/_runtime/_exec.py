@@ -91,11 +91,16 @@ class Exec:
         if self._pipe is None:
             yield from self._carried()
             return
-        for data in _direct.read(self._pipe, abandoned=lambda: not self._listener.is_alive()):
+        for data in _direct.read(self._pipe, self._cut_off):
             if self._aborted:
                 break
             yield data
         self._listener.join()
+
+    def _cut_off(self) -> bool:
+        """Nobody will tell how the program ended. Where that was told, whoever holds the pipe still may write, until its end
+        or our limit."""
+        return self._aborted or (not self._listener.is_alive() and self.witness.testimony is None)
 
     def _listen(self) -> None:
         with suppress(OSError):

@@ -17,6 +17,8 @@ from contextlib import suppress
 from .base import CHUNK
 
 _WORTH_WAKING = CHUNK // 4
+"""Or a quarter of the pipe, where the system keeps it smaller."""
+
 _NAP_SECONDS = 0.001
 
 
@@ -29,6 +31,6 @@ def widen(pipe: int) -> None:
 def read(pipe: int) -> bytes:
     """At most ``CHUNK``; empty at the end. After little, the pipe is left alone for a moment, to fill."""
     data = os.read(pipe, CHUNK)
-    if 0 < len(data) < _WORTH_WAKING:
+    if 0 < len(data) < min(_WORTH_WAKING, fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 4):
         time.sleep(_NAP_SECONDS)
     return data

@@ -105,11 +105,14 @@ class Witness:
     def hear(self, said: bytes) -> None:
         if self.pid is None:
             self._head += said
-            found = re.match(rb"%s (\d+)\n" % self.nonce.encode(), self._head)
+            found = re.search(rb"^%s (\d+)\n" % self.nonce.encode(), self._head, re.MULTILINE)
             if found is None:
                 self._head = self._head[-STDERR_LIMIT:]
                 return
-            said, self._head = self._head[found.end() :], b""
+            said, self._head = (
+                self._head[found.end() :],
+                self._head[: found.start()],
+            )  # a shell may have complained before
             if self.way == TAKEN and self.outlet is None:
                 self.outlet = int(found[1])
                 self.hear(said)

@@ -40,8 +40,8 @@ class Completed:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A stream that ended well: the program returned 0, and these are the bytes it wrote, proved against what was counted
-    and digested at the source. Who keeps them takes a sha256 of his own."""
+    """A stream that ended well: the program returned 0, and these are the bytes it wrote: read from its own pipe, or proved
+    against what was counted and digested at the source. Who keeps them takes a sha256 of his own."""
 
     size: int
 
@@ -82,8 +82,8 @@ class Instance(ABC):
     def stream(
         self, argv: Sequence[str], sink: Sink, *, timeout: float, env: Mapping[str, str] | None = None
     ) -> Streamed:
-        """Run a program and hand its stdout to ``sink``. Success is return code, byte count and digest together;
-        anything else raises ``CommandFailed`` or ``TimedOut`` with the end of stderr, and the program is gone."""
+        """Run a program and hand its stdout to ``sink``. Success is the return code, and count and digest where anybody
+        carried the bytes; anything else raises ``CommandFailed`` or ``TimedOut`` with the end of stderr, and the program is gone."""
 
     @abstractmethod
     def feed(

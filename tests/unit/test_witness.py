@@ -1,0 +1,35 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A witness is heard whatever the shell, the program and the pieces of the stream around its words."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._runtime._witness import DATA, HELD, TAKEN, Witness
+
+NOISE = "sh: warning: setlocale: LC_ALL: cannot change locale (xx_XX)\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("noise", ["", NOISE])
+@pytest.mark.parametrize("way", [DATA, HELD, TAKEN])
+def test_it_is_heard(way: str, noise: str, size: int) -> None:
+    witness = Witness(way)
+    outlet = f"{witness.nonce} 12\n" if way == TAKEN else ""
+    digest = "" if way == TAKEN else " 4294967295 0"
+    told = f"{noise}{outlet}{noise}{witness.nonce} 34\nthe reason\n{witness.nonce} 137{digest}\n".encode()
+    for start in range(0, len(told), size):
+        assert witness.testimony is None
+        witness.hear(told[start : start + size])
+    assert (witness.outlet, witness.pid) == (12 if way == TAKEN else None, 34)
+    assert witness.testimony is not None
+    assert witness.testimony.returncode == -9
+    assert witness.testimony.digest == (None if way == TAKEN else (4294967295, 0))
+    assert witness.said.endswith("the reason") and (NOISE.strip() in witness.said) == bool(noise)
+
+
+def test_one_that_was_silenced_tells_nothing() -> None:
+    witness = Witness(HELD)
+    witness.hear(f"{witness.nonce} 34\nhalf a sen".encode())
+    assert (witness.pid, witness.testimony, witness.said) == (34, None, "half a sen")
