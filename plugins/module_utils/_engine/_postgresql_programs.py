@@ -44,23 +44,9 @@ class Programs:
     def path(self, program: str) -> str:
         return os.path.join(self.bin_dir, program) if self.bin_dir else program
 
-    @cache  # noqa: B019 - asked before and during a dump, and each answer is a process in a container; ours lives for one job
     def version(self, program: str) -> Version:
         """``MissingLibrary`` where the program is not there."""
-        try:
-            completed = self.instance.run([self.path(program), "--version"], timeout=_CONTROL_SECONDS)
-        except CommandFailed as error:
-            raise MissingLibrary(
-                f"The PostgreSQL client program {program} cannot be run from {self.where} on {self.instance.name} "
-                f"({error}): install PostgreSQL's client programs, or set bin_dir to where they are."
-            ) from None
-        match = _VERSION.search(completed.stdout)
-        if completed.returncode != 0 or match is None:
-            raise MissingLibrary(
-                f"{self.path(program)} on {self.instance.name} does not tell its version "
-                f"({completed.stderr or completed.stdout[:80]!r}): set bin_dir to PostgreSQL's client programs."
-            )
-        return Version(program, match[1].decode(), int(match[2]))
+        return _version(self.instance, self.bin_dir, program)
 
     def at_least(self, program: str, major: int, what: str) -> Version:
         """The program's version; ``EngineError`` when it is too old for ``what``, which has ``major``."""
@@ -107,3 +93,23 @@ class Programs:
             self.path("pg_restore"), f"--jobs={jobs}", "--exit-on-error", "--no-tablespaces", "--no-publications",
             "--no-subscriptions", *without, "--no-password", f"--dbname={target.conninfo}", path,
         ]  # fmt: skip
+
+
+@cache
+def _version(instance: Instance, bin_dir: str | None, program: str) -> Version:
+    """Asked before and during a dump, and each answer is a process in a container; ours lives for one job."""
+    programs = Programs(instance, bin_dir)
+    try:
+        completed = instance.run([programs.path(program), "--version"], timeout=_CONTROL_SECONDS)
+    except CommandFailed as error:
+        raise MissingLibrary(
+            f"The PostgreSQL client program {program} cannot be run from {programs.where} on {instance.name} "
+            f"({error}): install PostgreSQL's client programs, or set bin_dir to where they are."
+        ) from None
+    match = _VERSION.search(completed.stdout)
+    if completed.returncode != 0 or match is None:
+        raise MissingLibrary(
+            f"{programs.path(program)} on {instance.name} does not tell its version "
+            f"({completed.stderr or completed.stdout[:80]!r}): set bin_dir to PostgreSQL's client programs."
+        )
+    return Version(program, match[1].decode(), int(match[2]))
