@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._errors import StoreError
 from ansible_collections.runbook.ops.plugins.module_utils._protect import publication as _publication
+from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import PruneJob
+from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import prune as prune_jobs
 from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import Outcome
 from ansible_collections.runbook.ops.plugins.module_utils._records import (
     LEASE,
@@ -29,7 +31,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._store import _s3_buck
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
 from support.fault_report import Fault
-from support.procedures import Protected, damage, failed, leftovers, new_bucket, prune, sqlite, whole
+from support.procedures import SYSTEM, Protected, damage, failed, leftovers, new_bucket, policy, prune, sqlite, whole
 from support.processes import end, start
 from support.s3_proxy import Cut, S3Proxy
 
@@ -171,6 +173,22 @@ def test_a_manifest_that_cannot_be_trusted(
     assert {entry.key: entry.etag for entry in store.entries(f"{protected.scope.path}/")} == before
     assert (pruned["other"].errors, whole(other, store)) == ([], {theirs[0]})
     fault(f"{name} ({kind})", said, "nothing deleted in its scope; the other scope pruned; run fails")
+
+
+def test_a_database_that_cannot_be_planned_keeps_no_other_from_being_pruned(
+    protected: Protected, tmp_path: Path, local: Store, s3: S3Server
+) -> None:
+    """Its store is gone; the one after it is pruned, and the run tells of the first."""
+    gone = store_of("store", {**new_bucket(s3), "bucket": "nowhere"})
+    other = sqlite(tmp_path, name="other")
+    theirs = [other.forged(local, timedelta(days=days)).id for days in range(3)]
+    jobs = [
+        PruneJob(SYSTEM, "sqlite", database, [store], [policy(1)], str(tmp_path / "cache"))
+        for database, store in (("sme", gone), ("other", local))
+    ]
+    pruned, failures = prune_jobs(jobs, utc_now(), check=False)
+    assert len(failures) == 1 and failures[0].startswith(f"{SYSTEM}/sqlite/sme: ") and "nowhere" in failures[0]
+    assert ([scope.errors for scope in pruned], whole(other, local)) == ([[]], {theirs[0]})
 
 
 # The off-site store goes away

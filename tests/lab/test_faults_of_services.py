@@ -160,8 +160,10 @@ class OwnEngine:
             self._daemon.wait(60)
             self._daemon = None
 
-    def docker(self, *arguments: str, check: bool = True, **also: object) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(["docker", "--host", self.host, *arguments], check=check, capture_output=True, **also)  # type: ignore[call-overload, no-any-return]
+    def docker(self, *arguments: str, check: bool = True, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["docker", "--host", self.host, *arguments], check=check, capture_output=True, input=given
+        )
 
 
 @pytest.fixture
@@ -180,7 +182,7 @@ def own_engine(engine: None, tmp_path: Path) -> Iterator[OwnEngine]:
 def test_an_engine_restarted_in_the_middle_of_a_stream(own_engine: OwnEngine, fault: Fault) -> None:
     image = images.ensure("base")
     saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout
-    own_engine.docker("load", input=saved)
+    own_engine.docker("load", given=saved)
     labels = ("--label=com.docker.compose.project=shop", "--label=com.docker.compose.service=db")
     own_engine.docker("run", "--detach", "--init", "--name=idle", "--network=none", *labels, image, "sleep", "infinity")
     runtime: ComposeRuntime = on("shop", own_engine.host)
