@@ -52,6 +52,9 @@ options:
       - How long a store may keep us waiting before it counts as away, such as V(3s), with no second try.
       - Without it, a store is waited for as long as a backup would.
     type: str
+  metrics_file:
+    description: A file of gauges on the host, for RV(metrics_current).
+    type: path
 seealso:
   - module: runbook.ops.backup
   - module: runbook.ops.backup_retention
@@ -88,6 +91,10 @@ backups:
   returned: success
   type: list
   elements: dict
+metrics_current:
+  description: Whether O(metrics_file) says just what RV(databases) say, so that there is no need to write it.
+  returned: success
+  type: bool
 away:
   description: The stores that could not be read; C(index) is the store's place in O(stores).
   returned: success
@@ -115,6 +122,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     stores_of,
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._protect.report import metrics
 from ansible_collections.runbook.ops.plugins.module_utils._protect.status import Schedules
 from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import Described, stores_away, survey
 from ansible_collections.runbook.ops.plugins.module_utils._records import format_time, utc_now
@@ -130,6 +138,7 @@ ARGUMENT_SPEC = {
     "newest": {"type": "int", "default": 0},
     "cache_dir": arguments.CACHE_DIR,
     "patience": {"type": "str"},
+    "metrics_file": {"type": "path"},
 }
 
 
@@ -177,6 +186,15 @@ def due(databases: list[dict[str, Any]], job: str) -> list[dict[str, Any]]:
     ]
 
 
+def says(path: str | None, text: str) -> bool:
+    """Whether there is such a file with just this text."""
+    try:
+        with open(path or "", encoding="utf-8") as file:
+            return file.read() == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
@@ -194,6 +212,7 @@ def main() -> None:
         },
         databases=databases,
         backups=[row for status in statuses for row in status.rows(module.params["newest"])],
+        metrics_current=says(module.params["metrics_file"], metrics(databases, module.params["system"])),
         away=stores_away(statuses),
         now=format_time(utc_now()),
     )
