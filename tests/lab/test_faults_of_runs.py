@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,21 +27,30 @@ BUCKET = "runbook-lab-faults"
 
 
 @pytest.fixture
-def far() -> Iterator[S3Proxy]:
-    """The laboratory's S3 server, by a way that can be cut."""
+def system() -> str:
+    """A name that nobody else's objects have."""
+    return f"erni-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def far(system: str) -> Iterator[S3Proxy]:
+    """The laboratory's S3 server, by a way that can be cut; what the test leaves in it is deleted."""
     s3.up([BUCKET])
     state = s3.known()
     assert state
     with S3Proxy(state["endpoint_url"]) as proxy:
         yield proxy
+    client = s3.client(state)
+    for entry in client.list_objects_v2(Bucket=BUCKET, Prefix=f"{system}/").get("Contents", []):
+        client.delete_object(Bucket=BUCKET, Key=entry["Key"])
 
 
 @pytest.fixture
-def values(tmp_path: Path) -> dict[str, Any]:
+def values(system: str, tmp_path: Path) -> dict[str, Any]:
     """ERNI's PostgreSQL alone, in stores of the test's own."""
     declared = yaml.safe_load((ROOT / "inventories/erni/group_vars/all/system.yml").read_text())
     return {
-        "runbook_system": f"erni-{tmp_path.name[-8:].strip('_')}", "runbook_databases": [declared["runbook_databases"][0]],
+        "runbook_system": system, "runbook_databases": [declared["runbook_databases"][0]],
         "runbook_stores": [{"type": "local", "path": str(tmp_path / "store")}], "runbook_metrics_file": "",
     }  # fmt: skip
 
@@ -53,7 +63,7 @@ def test_s3_away_during_the_copy(
     credentials = {key: state[key] for key in ("region", "access_key", "secret_key")}
     stores = [
         *values["runbook_stores"],
-        {"type": "s3", "bucket": BUCKET, "prefix": tmp_path.name, "endpoint_url": far.endpoint_url, **credentials},
+        {"type": "s3", "bucket": BUCKET, "endpoint_url": far.endpoint_url, **credentials},
     ]
     over = layer(tmp_path / "inventory", HOST, {**values, "runbook_stores": stores})
     for operation in ("PutObject", "CreateMultipartUpload"):
@@ -70,7 +80,7 @@ def test_s3_away_during_the_copy(
     assert run.returncode == 0, run.failures()
     assert sorted(run.kinds()) == ["copy"]
     client = s3.client(state)
-    listed = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{tmp_path.name}/")["Contents"]
+    listed = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{values['runbook_system']}/")["Contents"]
     assert any(entry["Key"].endswith(f"{manifest.parent.name}/manifest.json") for entry in listed)
     fault("S3 is away during the off-site copy", told, "the local backup is good; the next run completes the copy")
 

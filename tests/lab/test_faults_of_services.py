@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._runtime._compose_services import PROJECT, SERVICE
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ComposeRuntime
 from contract.shelf import Shelf
 from contract.subjects.postgresql_in_container import ContainedPostgresql, contained
 from contract.subjects.redis_in_container import ContainedRedis
 from support import containers
-from support.containers import container, on
+from support.containers import on
 from support.fault_report import Fault
 from support.processes import gone, until
 
@@ -87,17 +88,9 @@ def test_a_container_in_recovery_is_backed_up(database: ContainedPostgresql, she
 
 @contextmanager
 def cache(*options: str) -> Iterator[ContainedRedis]:
-    password = "canary-93b1"
-    project = f"test-{os.urandom(4).hex()}"
-    argv = ("redis-server", "--requirepass", password, "--save", "", "--dir", "/data")
-    name = container(project, "db", *options, image="redis", argv=argv, init=False)
-    try:
-        host = on(project).resolve("db").endpoint("localhost", 6379)[0]
-        server = containers.Server(project, name, host, 6379, "default", password)
-        until(lambda: containers.answers(server))
+    """Saves when it is told to, and only then."""
+    with containers.redis_server(*options, settings=("--save", "", "--dir", "/data")) as server:
         yield ContainedRedis(server)
-    finally:
-        containers.remove(name)
 
 
 def test_redis_on_a_full_volume(engine: None, shelf: Shelf, fault: Fault) -> None:
@@ -183,7 +176,7 @@ def test_an_engine_restarted_in_the_middle_of_a_stream(own_engine: OwnEngine, fa
     image = images.ensure("base")
     saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout
     own_engine.docker("load", given=saved)
-    labels = ("--label=com.docker.compose.project=shop", "--label=com.docker.compose.service=db")
+    labels = (f"--label={PROJECT}=shop", f"--label={SERVICE}=db")
     own_engine.docker("run", "--detach", "--init", "--name=idle", "--network=none", *labels, image, "sleep", "infinity")
     runtime: ComposeRuntime = on("shop", own_engine.host)
 

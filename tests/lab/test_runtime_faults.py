@@ -151,6 +151,7 @@ def test_a_connection_that_is_cut_is_no_end(quiet: ComposeRuntime, tmp_path: Pat
     )
 
 
+@pytest.mark.usefixtures("root")
 def test_the_end_of_the_pipe_is_not_the_end_of_the_program(quiet: ComposeRuntime, tmp_path: Path) -> None:
     """As root: all bytes are here, and nobody tells how their program ended."""
     name, kept = quiet.resolve("service").name.rsplit("-service", 1)[0], bytearray()
@@ -175,6 +176,7 @@ def test_a_stream_that_is_changed_on_its_way_is_told(quiet: ComposeRuntime, tmp_
     fault("one bit of a stream flips on its way", caught.value, "never taken for whole; untouched, it passes")
 
 
+@pytest.mark.usefixtures("root")
 def test_root_reads_past_what_changes_a_stream(quiet: ComposeRuntime, tmp_path: Path) -> None:
     """The same flipped bit touches nothing, however often: the bytes do not take that way."""
     name = quiet.resolve("service").name.rsplit("-service", 1)[0]

@@ -95,9 +95,11 @@ def postgres() -> Iterator[Server]:
 
 
 @contextmanager
-def redis_server() -> Iterator[Server]:
+def redis_server(*options: str, settings: tuple[str, ...] = ()) -> Iterator[Server]:
+    """``options`` are the container's, ``settings`` the server's."""
     password = secrets.token_urlsafe(12)
-    with _server("redis", 6379, "default", password, argv=("redis-server", "--requirepass", password)) as made:
+    argv = ("redis-server", "--requirepass", password, *settings)
+    with _server("redis", 6379, "default", password, *options, argv=argv) as made:
         yield made
 
 
