@@ -217,6 +217,6 @@ def test_with_no_store_at_all_nothing_is_made_up(broken: tuple[Path, Run]) -> No
 def test_a_store_that_is_away_keeps_no_other_from_being_served(broken: tuple[Path, Run], playbook: str) -> None:
     place, _run = broken
     run = play(playbook, "--limit", "no_bucket", "-e", "backup_verify_now=true", inventory=place / "inventory")
-    assert run.returncode != 0 and "s3:nobodys-bucket" in run.failures()[-1] and len(run.failures()) == 1
+    assert run.returncode != 0 and "s3:nobodys-bucket" in run.failures()[-1] and len(set(run.failures())) == 1
     assert "files/settings" in run.summary()
     assert run.kinds() == ({"verify"} if playbook == "verify_backups.yml" else set())
