@@ -34,6 +34,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="NOT RUN: no gpg
 ABSENT = "gpg-is-not-on-this-host"
 TOOLS = {"gpg": "gpg", "sequoia": ABSENT}
 LAST_CENTURY = ["--faked-system-time", "20200101T000000"]
+A_DAY_LATER = ["--faked-system-time", "20200102T000000"]
+"""For what is added to a key: the clock of gpg goes on from the faked time, so on a busy machine the key is seconds younger."""
 
 
 @dataclass
@@ -84,11 +86,11 @@ def keyring() -> Iterator[Keyring]:
         ring.add("expired", *LAST_CENTURY, algo=("future-default", "default", "1y"))
         ring.add("stale", *LAST_CENTURY, algo=("ed25519", "default", "0"))
         fingerprint = ring.fingerprint("stale")
-        ring.gpg("--passphrase", "", *LAST_CENTURY, "--quick-add-key", fingerprint, "cv25519", "encr", "1y")
+        ring.gpg("--passphrase", "", *A_DAY_LATER, "--quick-add-key", fingerprint, "cv25519", "encr", "1y")
         ring.export("stale")
         ring.add("renewed", *LAST_CENTURY, algo=("ed25519", "default", "0"))
         fingerprint = ring.fingerprint("renewed")
-        ring.gpg("--passphrase", "", *LAST_CENTURY, "--quick-add-key", fingerprint, "cv25519", "encr", "1y")
+        ring.gpg("--passphrase", "", *A_DAY_LATER, "--quick-add-key", fingerprint, "cv25519", "encr", "1y")
         ring.gpg("--passphrase", "", "--quick-add-key", fingerprint, "cv25519", "encr", "0")
         ring.export("renewed")
         ring.add("revoked")
