@@ -53,7 +53,7 @@ options:
       - Without it, a store is waited for as long as a backup would.
     type: str
   metrics_file:
-    description: A file of gauges on the host, for RV(metrics_current).
+    description: A file of Prometheus gauges on the host, for RV(metrics_current).
     type: path
 seealso:
   - module: runbook.ops.backup
@@ -92,7 +92,8 @@ backups:
   type: list
   elements: dict
 metrics_current:
-  description: Whether O(metrics_file) says just what RV(databases) say, so that there is no need to write it.
+  description:
+    - Whether O(metrics_file) can be read by everybody and says just what RV(databases) say, so that there is no need to write it.
   returned: success
   type: bool
 away:
@@ -107,6 +108,7 @@ now:
   type: str
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -187,10 +189,10 @@ def due(databases: list[dict[str, Any]], job: str) -> list[dict[str, Any]]:
 
 
 def says(path: str | None, text: str) -> bool:
-    """Whether there is such a file with just this text."""
+    """Whether there is such a file with just this text, which whoever scrapes it may read."""
     try:
         with open(path or "", encoding="utf-8") as file:
-            return file.read() == text
+            return os.fstat(file.fileno()).st_mode & 0o444 == 0o444 and file.read() == text
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -103,17 +103,6 @@ verdict:
     level: red
     reasons: ["backend: has been stopped for 2m (exit code 137)"]
     next: ["backend: its log says why; start it again, and roll back what was deployed last if it does not stay up"]
-releases:
-  description:
-    - One finding for each Helm release, with its C(revision), C(status) and C(age_seconds); none where the platform has no Helm.
-  returned: success
-  type: list
-  elements: dict
-events:
-  description: One finding for each of the newest warnings of the platform, with C(event), C(message), C(count) and C(age_seconds).
-  returned: success
-  type: list
-  elements: dict
 services:
   description: One finding for each service, with its replicas. Every finding has C(object), C(level), C(reason), C(remedy).
   returned: success
@@ -173,11 +162,9 @@ from ansible_collections.runbook.ops.plugins.module_utils._status.endpoints impo
 from ansible_collections.runbook.ops.plugins.module_utils._status.finding import verdict
 from ansible_collections.runbook.ops.plugins.module_utils._status.look import (
     Look,
-    events,
     file_systems,
     jobs,
     one_endpoint,
-    releases,
     services,
     take,
 )
@@ -201,8 +188,6 @@ def build(params: dict[str, Any]) -> dict[str, Look]:
     system, schedules = check_name("system", params["system"]), params["schedules"]
     return {
         **({"services": services(runtime, params["services"])} if runtime.services else {}),
-        "releases": releases(runtime),
-        "events": events(runtime),
         **{f"endpoint {endpoint.name}": one_endpoint(endpoint) for endpoint in endpoints_of(params["endpoints"])},
         "disks": file_systems(runtime, params["directories"]),
         "schedules": jobs(lambda: judge_schedules(databases, schedules, read_runs(system), now)),
@@ -214,10 +199,8 @@ def judged(params: dict[str, Any], sides: dict[str, Look]) -> dict[str, Any]:
     seen = take(sides)
     databases = params["databases"]
     sections = {
-        "releases": seen["releases"],
         "services": seen.get("services", []),
         "endpoints": [found for name in seen if name.startswith("endpoint ") for found in seen[name]],
-        "events": seen["events"],
         "disks": seen["disks"],
         "backups": [judge_database(database) for database in databases],
         "stores": judge_stores(databases),

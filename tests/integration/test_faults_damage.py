@@ -175,19 +175,19 @@ def test_a_manifest_that_cannot_be_trusted(
     fault(f"{name} ({kind})", said, "nothing deleted in its scope; the other scope pruned; run fails")
 
 
-def test_a_store_that_is_gone_keeps_no_other_from_being_pruned(
+def test_a_database_that_cannot_be_planned_keeps_no_other_from_being_pruned(
     protected: Protected, tmp_path: Path, local: Store, s3: S3Server
 ) -> None:
-    """Two databases want it: it is told of once, and whatever lies elsewhere is pruned."""
+    """Its store is gone; the one after it is pruned, and the run tells of the first."""
     gone = store_of("store", {**new_bucket(s3), "bucket": "nowhere"})
     other = sqlite(tmp_path, name="other")
     theirs = [other.forged(local, timedelta(days=days)).id for days in range(3)]
     jobs = [
-        PruneJob(SYSTEM, "sqlite", database, stores, [policy(1)] * len(stores), str(tmp_path / "cache"))
-        for database, stores in (("sme", [gone]), ("other", [gone, local]))
+        PruneJob(SYSTEM, "sqlite", database, [store], [policy(1)], str(tmp_path / "cache"))
+        for database, store in (("sme", gone), ("other", local))
     ]
     pruned, failures = prune_jobs(jobs, utc_now(), check=False)
-    assert len(failures) == 1 and failures[0].startswith("s3:nowhere")
+    assert len(failures) == 1 and failures[0].startswith(f"{SYSTEM}/sqlite/sme: ") and "nowhere" in failures[0]
     assert ([scope.errors for scope in pruned], whole(other, local)) == ([[]], {theirs[0]})
 
 

@@ -60,7 +60,7 @@ class Shelf:
 
     def prune(self, now: datetime | None = None) -> PrunedScope:
         job = PruneJob(SYSTEM, None, None, [self.store], [policy(1)], "/nowhere")
-        planned = job.plan(now or utc_now(), {}, remember=False)
+        planned = job.plan(now or utc_now(), remember=False)
         job.apply(planned, utc_now())
         (pruned,) = planned
         return pruned

@@ -89,7 +89,11 @@ def acme(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syste
 def test_it_is_backed_up_listed_pruned_and_verified(acme: System) -> None:
     taken = acme.play("backup.yml")
     assert taken.kinds() == {"backup", "copy"} and len(taken.actions()) == 6
-    assert acme.play("backup.yml").counts()["changed"] == 0
+    told = acme.metrics.read_text()
+    acme.metrics.write_text("what another host's run left behind\n")
+    assert acme.play("backup.yml").counts()["changed"] == 0 and acme.metrics.read_text() == told
+    (left_alone,) = acme.play("backup.yml").named("Keep the metrics current")
+    assert "skip_reason" in left_alone
 
     for scope in (SHOP, ARCHIVE):
         acme.give_a_past(scope)

@@ -114,23 +114,9 @@ def inputs(role: str) -> set[str]:
 LATER = {"schedule": "it installs the Python that reads a catalogue, and looks at what needs none before"}
 
 
-PRUNES = "backup_prune"
-"""Needs no more of a description than names, stores and policies, which its one module checks before it plans anything."""
-
-
-def test_pruning_refuses_what_nothing_would_read_and_asks_for_no_more_than_it_needs() -> None:
-    (call,) = yaml.safe_load((ROOT / f"roles/{PRUNES}/tasks/preflight.yml").read_text())
-    assert call["ansible.builtin.import_role"] == {"name": "runbook.ops.preflight", "tasks_from": "inputs"}
-    (first, *_rest) = yaml.safe_load((ROOT / f"roles/{PRUNES}/tasks/main.yml").read_text())
-    assert first["ansible.builtin.import_tasks"] == "preflight.yml"
-    assert inputs(PRUNES).isdisjoint({f"{PRUNES}_runtime", f"{PRUNES}_schedules"})
-
-
 def test_every_role_looks_before_it_leaps() -> None:
     """The mistakes above are told by the first step of all roles that take a description, which is the same role."""
-    roles = {path.name for path in (ROOT / "roles").iterdir() if f"{path.name}_databases" in inputs(path.name)} - {
-        PRUNES
-    }
+    roles = {path.name for path in (ROOT / "roles").iterdir() if f"{path.name}_databases" in inputs(path.name)}
     wanted = inputs("preflight") - set(yaml.safe_load((ROOT / "roles/preflight/defaults/main.yml").read_text()))
     assert len(roles) >= 5 and len(wanted) >= 8 and roles >= set(LATER)
     for role in roles - {"preflight"}:
@@ -217,6 +203,6 @@ def test_with_no_store_at_all_nothing_is_made_up(broken: tuple[Path, Run]) -> No
 def test_a_store_that_is_away_keeps_no_other_from_being_served(broken: tuple[Path, Run], playbook: str) -> None:
     place, _run = broken
     run = play(playbook, "--limit", "no_bucket", "-e", "backup_verify_now=true", inventory=place / "inventory")
-    assert run.returncode != 0 and "s3:nobodys-bucket" in run.failures()[-1] and len(set(run.failures())) == 1
+    assert run.returncode != 0 and "s3:nobodys-bucket" in run.failures()[-1] and len(run.failures()) == 1
     assert "files/settings" in run.summary()
     assert run.kinds() == ({"verify"} if playbook == "verify_backups.yml" else set())

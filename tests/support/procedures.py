@@ -155,7 +155,7 @@ def new_bucket(s3: S3Server, endpoint_url: str | None = None, *, lock: bool = Fa
 
 def prune(*stores: Store, count: int = 2) -> list[PrunedScope]:
     job = PruneJob(SYSTEM, None, None, stores, [policy(count)] * len(stores), "/nowhere")
-    planned = job.plan(utc_now(), {}, remember=False)
+    planned = job.plan(utc_now(), remember=False)
     job.apply(planned, utc_now())
     return planned
 

@@ -19,6 +19,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._protect.report import
     human_size,
     metrics,
 )
+from ansible_collections.runbook.ops.plugins.modules.backup_info import says
 
 NEWEST = {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123}
 PASSED = {"result": "passed", "method": "restore", "verified_at": "2026-03-01T03:10:00Z", "restore_seconds": 8.9}
@@ -139,3 +140,27 @@ def test_the_alert_rules_name_gauges_that_are_written() -> None:
     named = {name for rule in alerts for name in re.findall(r"runbook_\w+", rule["expr"])}
     written = set(re.findall(r"^(runbook_\w+)\{", metrics([DATABASE], "erni"), flags=re.M))
     assert "BackupFailed" in [rule["alert"] for rule in alerts] and named and named <= written
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "current"),
+    [
+        (b"a 1\n", 0o644, True),
+        (b"a 1\n", 0o600, False),
+        (b"a 2\n", 0o644, False),
+        (b"a 1", 0o644, False),
+        (b"\xff", 0o644, False),
+    ],
+)
+def test_metrics_are_current_where_whoever_scrapes_them_reads_just_these(
+    tmp_path: Path, content: bytes, mode: int, current: bool
+) -> None:
+    path = tmp_path / "metrics.prom"
+    path.write_bytes(content)
+    path.chmod(mode)
+    assert says(str(path), "a 1\n") is current
+
+
+@pytest.mark.parametrize("path", [None, "", "/nowhere/metrics.prom", "/"])
+def test_metrics_that_are_nowhere_are_not_current(path: str | None) -> None:
+    assert says(path, "a 1\n") is False

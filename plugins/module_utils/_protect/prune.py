@@ -11,14 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from .._catalog import Leased, ScopeListing, StoredBackup, read_scope, read_scopes
-from .._errors import MissingLibrary, RunbookError, StoreError
+from .._errors import RunbookError
 from .._policy import Policy
-from .._records import Manifest, Scope
+from .._records import Manifest
 from .._result import Action
 from .._retention import Plan, Transition, plan
 from .._store.base import Store
 from . import publication
-from .survey import not_answering
 
 
 @dataclass
@@ -99,11 +98,13 @@ class PruneJob:
     def what(self) -> str:
         return "/".join(filter(None, (self.system, self.engine, self.database)))
 
-    def plan(self, now: datetime, away: dict[str, str], *, remember: bool) -> list[PrunedScope]:
-        """One plan for each scope in each store that is not ``away``. ``freed`` is what the plan would free."""
+    def plan(self, now: datetime, *, remember: bool) -> list[PrunedScope]:
+        """One plan for each scope and store. ``freed`` is what the plan would free."""
         planned = []
         for store, policy in zip(self.stores, self.policies, strict=True):
-            for _scope, listing in sorted(self._found(store, away, remember=remember).items()):
+            store.check(write=False)
+            found = read_scopes(store, self.system, self.engine, self.database, self.cache_dir, remember=remember)
+            for _scope, listing in sorted(found.items()):
                 backups = [backup.for_planning() for backup in listing.backups]
                 scope_plan = plan(backups, policy, now, listing.unreadable)
                 stale = [] if scope_plan.refused else listing.stale(now)
@@ -111,15 +112,6 @@ class PruneJob:
                 pruned.freed = sum(backup.size for backup in pruned.doomed())
                 planned.append(pruned)
         return planned
-
-    def _found(self, store: Store, away: dict[str, str], *, remember: bool) -> dict[Scope, ScopeListing]:
-        """What the store has of this job; a store that cannot be asked is ``away`` from then on, with the reason."""
-        try:
-            if store.label not in away:
-                return read_scopes(store, self.system, self.engine, self.database, self.cache_dir, remember=remember)
-        except (StoreError, MissingLibrary) as error:
-            away[store.label] = str(error)
-        return {}
 
     def apply(self, planned: Sequence[PrunedScope], now: datetime) -> None:
         """Carry the plans out, every scope; ``freed`` becomes what is confirmed gone."""
@@ -142,21 +134,20 @@ class PruneJob:
 
 
 def prune(jobs: Sequence[PruneJob], now: datetime, *, check: bool) -> tuple[list[PrunedScope], list[str]]:
-    """Every job, whatever became of those before it: the scopes, and a sentence for each store that is away and each job
-    that could not be planned. ``check``: planned only."""
+    """Every job, whatever became of those before it: the scopes, and a sentence for each job that could not be planned.
+    ``check``: planned only."""
     done: list[PrunedScope] = []
     failures = []
-    away = not_answering(store for job in jobs for store in job.stores)
     for job in jobs:
         try:
-            planned = job.plan(now, away, remember=not check)
+            planned = job.plan(now, remember=not check)
         except RunbookError as error:
             failures.append(f"{job.what}: {error}")
             continue
         if not check:
             job.apply(planned, now)
         done += planned
-    return done, [*away.values(), *failures]
+    return done, failures
 
 
 def _apply(pruned: PrunedScope, doomed: list[StoredBackup]) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,12 @@ def survey(
     stores: Sequence[Store], described: Sequence[Described], cache_dir: str, *, remember: bool
 ) -> Iterator[DatabaseStatus]:
     """The status of every database. A store that is away is asked once, not again for each database."""
-    away = not_answering(stores)
+    away: dict[str, str] = {}
+    for store in stores:
+        try:
+            store.check(write=False)
+        except (StoreError, MissingLibrary) as error:
+            away[store.label] = str(error)
 
     def listing(store: Store, scope: Scope) -> ScopeListing:
         try:
@@ -48,17 +53,6 @@ def survey(
             for store, policy in zip(stores, database.policies, strict=True)
         ]
         yield DatabaseStatus(database.scope, shelves, database.schedules, database.objectives, utc_now())
-
-
-def not_answering(stores: Iterable[Store]) -> dict[str, str]:
-    """The reason of each store that does not answer, by its label."""
-    away: dict[str, str] = {}
-    for store in {store.label: store for store in stores}.values():
-        try:
-            store.check(write=False)
-        except (StoreError, MissingLibrary) as error:
-            away[store.label] = str(error)
-    return away
 
 
 def stores_away(statuses: Sequence[DatabaseStatus]) -> list[dict[str, Any]]:

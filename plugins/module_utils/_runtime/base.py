@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from .releases import Event, Release
 from .services import Service
 
 Sink = Callable[[bytes], None]
@@ -123,8 +122,6 @@ class Runtime(ABC):
     type: str
     services: bool = True
     """Whether it tells services apart; where it does not, naming one is a mistake that ``resolve`` tells without looking."""
-    release: str | None = None
-    """The release that the description says must be there."""
 
     @abstractmethod
     def resolve(self, service: str, variable: str = "service") -> Instance:
@@ -133,14 +130,6 @@ class Runtime(ABC):
 
     def inspect_services(self) -> list[Service]:
         """Every service of the system with all its replicas, running or not; empty where services are not told apart."""
-        return []
-
-    def inspect_releases(self) -> list[Release]:
-        """The releases that the services came with; empty where the platform knows of none."""
-        return []
-
-    def recent_warnings(self) -> list[Event]:
-        """What the platform warned of lately; empty where it keeps no such record."""
         return []
 
     def directories(self) -> list[str]:

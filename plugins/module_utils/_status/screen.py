@@ -37,10 +37,8 @@ def screen(status: Row) -> str:
     for reason in verdict["reasons"]:
         lines += _wrapped(reason)
     for title, rows in (
-        ("RELEASES", _plain(status["releases"], _release)),
         ("SERVICES", _services(status["services"])),
         ("ENDPOINTS", _plain(status["endpoints"], _endpoint)),
-        ("EVENTS", _plain(status["events"], _event)),
         ("DISKS", _plain(status["disks"], _disk)),
         ("BACKUPS", _plain(status["backups"], _backup)),
         ("STORES", _plain(status["stores"], _store)),
@@ -96,23 +94,6 @@ def _replica(replica: Row) -> list[str]:
     if len(image) > _IMAGE:
         image = "\N{HORIZONTAL ELLIPSIS}" + image[1 - _IMAGE :]
     return [shown, age, restarts, image, digest]
-
-
-def _release(found: Row) -> list[str]:
-    if "revision" not in found:
-        return [found["reason"] or ""]
-    age = human_duration(found["age_seconds"]).split(" ")[0] if found["age_seconds"] is not None else "-"
-    return [found["status"], age, f"revision {found['revision']}"]
-
-
-def _event(found: Row) -> list[str]:
-    if "event" not in found:
-        return [found["reason"] or ""]
-    return [
-        f"{human_duration(found['age_seconds']).split(' ')[0]} ago",
-        f"{found['event']} x{found['count']}",
-        found["message"],
-    ]
 
 
 def _endpoint(found: Row) -> list[str]:
