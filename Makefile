@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export LAB
 
-EACH := unit contract integration playbooks lint labs
+EACH := unit contract integration playbooks roles lint labs
 TIERS := $(EACH)
 DEMO_SERVERS := PYTHONPATH=collections $(VENV)/bin/python -m lab.embedded
 
@@ -18,7 +18,7 @@ DEMO_SERVERS := PYTHONPATH=collections $(VENV)/bin/python -m lab.embedded
 help:
 	@echo "make demo        real servers on this machine, backed up, pruned and verified; again: nothing due"
 	@echo "make demo-stop   stop the demo's servers (demo-clean: and delete its data)"
-	@echo "make lab-up      real systems on a Docker Engine: ERNI and SME (SYSTEM=erni: one alone); lab-status, lab-down"
+	@echo "make lab-up      real systems: ERNI and SME on a Docker Engine, VALEO on Kubernetes (SYSTEM=erni: one alone); lab-status, lab-down"
 	@echo "make test        every tier, $(EACH); or one of them by its name"
 	@echo "make bench       the speed figures of docs/benchmarks.md"
 	@echo "make lock        pin requirements-dev.in again (UPGRADE=1: at newer versions)"

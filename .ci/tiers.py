@@ -25,6 +25,7 @@ from outcome import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "tiers"
+PARTS = ("engine", "kubernetes")
 PYTEST_RAN = (0, 1)  # all passed, some failed; anything else, "no tests collected" among it, is no run at all
 
 
@@ -61,25 +62,56 @@ def counted(report: ET.ElementTree) -> Outcome:
 
 
 def labs(output: IO[str] | None = None) -> Outcome:
-    """What needs a Docker Engine, one test after the other, for they share the systems; and every Molecule scenario."""
-    engine = subprocess.run(
-        [sys.executable, "-m", "lab", "up", "engine"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    missing = engine.stderr.strip() if engine.returncode else ""
-    outcome = Outcome() if missing else pytest("labs", "tests/contract", "tests/lab", "-m", "lab", output=output)
-    if missing:
-        outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing}")
-    for path in sorted(ROOT.glob("molecule/*/molecule.yml")):
-        scenario = path.parent.name
-        if missing and yaml.safe_load(path.read_text())["ansible"].get("env", {}).get("RUNBOOK_LAB") == "engine":
-            outcome.leave_out(f"molecule {scenario}: {missing}")
-            continue
-        argv = ["molecule", "test", "--scenario-name", scenario]
-        ended = subprocess.run(
-            argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
-        )  # fmt: skip
-        outcome.count(f"molecule {scenario}", good=ended.returncode == 0)
+    """What needs a Docker Engine or a cluster, one test after the other, for they share the systems; then Molecule's scenarios.
+
+    The cluster is begun first: where it has to be built, that takes longest. Tests that need it say where there is none.
+    """
+    missing = {"engine": brought_up("engine")}
+    missing["kubernetes"] = missing["engine"] or brought_up("kubernetes")
+    if missing["kubernetes"]:
+        print(f"Kubernetes: {missing['kubernetes']}", file=output, flush=True)
+    if missing["engine"]:
+        outcome = Outcome()
+        outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing['engine']}")
+    else:
+        outcome = pytest("labs", "tests/contract", "tests/lab", "-m", "lab", output=output)
+    for part, why in missing.items():
+        for scenario in scenarios(part):
+            if why:
+                outcome.leave_out(f"molecule {scenario}: {why}")
+            else:
+                molecule(scenario, outcome, output)
     return outcome
+
+
+def roles() -> Outcome:
+    """Molecule's scenarios on the embedded servers."""
+    outcome = Outcome()
+    for scenario in scenarios(None):
+        molecule(scenario, outcome)
+    return outcome
+
+
+def scenarios(part: str | None) -> list[str]:
+    """Those of Molecule's that need this part of the laboratory; ``None``: no part that there is."""
+    described = {
+        path.parent.name: yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("molecule/*/molecule.yml"))
+    }
+    needed = {name: one["ansible"].get("env", {}).get("RUNBOOK_LAB") for name, one in described.items()}
+    return [name for name, lab in needed.items() if part == (lab if lab in PARTS else None)]
+
+
+def molecule(scenario: str, outcome: Outcome, output: IO[str] | None = None) -> None:
+    argv = ["molecule", "test", "--scenario-name", scenario]
+    ended = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+    outcome.count(f"molecule {scenario}", good=ended.returncode == 0)
+
+
+def brought_up(part: str) -> str:
+    """Why this part of the laboratory does not stand; nothing where it does."""
+    argv = [sys.executable, "-m", "lab", "up", part]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    return ended.stderr.strip() if ended.returncode else ""
 
 
 def demo() -> Outcome:
@@ -108,6 +140,7 @@ TIERS = {
     "contract": lambda: pytest_tier("contract"),
     "integration": lambda: pytest_tier("integration"),
     "playbooks": lambda: pytest_tier("playbooks"),
+    "roles": roles,
     "lint": lint,
     "labs": labs,
     "demo": demo,

@@ -36,7 +36,7 @@ from .rows import Row, at_most, faster, slower
 
 _STREAM, _FLOOR, _SCRIPT, _PEAK, _STATUS = 1.15, 1.25, 2.5, 120.0, 10.0
 _STREAMED_MIB = 1024
-_CONVERSATIONS = 170
+CONVERSATIONS = 170
 """For a megabyte of ERNI's database."""
 
 _READY_SECONDS, _SECONDS = 60.0, 3600.0
@@ -118,7 +118,7 @@ def _stream(container: _Container, scale: Scale) -> Iterator[Row]:
     what = f"{size} MiB out of a container"
     peer_named = "as long as `docker exec ... cat`"
     yield slower(root, peer, f"{what}, read from its pipe as root: {peer_named}", _STREAM)
-    yield slower(others, peer, f"{what}, through the Engine and digested at the source: {peer_named}")
+    yield slower(others, peer, f"{what}, through the Engine and digested at the source: {peer_named}", _STREAM)
 
 
 def _filled(container: _Container, megabytes: int) -> str:
@@ -126,7 +126,7 @@ def _filled(container: _Container, megabytes: int) -> str:
         "host": "127.0.0.1", "port": container.port, "superuser": erni.OWNER, "superuser_password": container.password,
         "password": container.password,
     }  # fmt: skip
-    conversations = _CONVERSATIONS * megabytes
+    conversations = CONVERSATIONS * megabytes
     erni.create(postgres, erni.DATABASE, {"demo.projects": 1_500, "demo.conversations": conversations})
     return erni.DATABASE
 

@@ -25,15 +25,30 @@ class Scale:
     rare_rounds: int
     planned_backups: int
     listed_backups: int
+    archived_objects: int
     playbooks: int
     judged: bool
 
 
 FULL = Scale(
-    megabytes=640, rounds=5, rare_rounds=3, planned_backups=100_000, listed_backups=10_000, playbooks=7, judged=True
+    megabytes=640,
+    rounds=5,
+    rare_rounds=3,
+    planned_backups=100_000,
+    listed_backups=10_000,
+    archived_objects=20_000,
+    playbooks=7,
+    judged=True,
 )
 QUICK = Scale(
-    megabytes=20, rounds=1, rare_rounds=1, planned_backups=2_000, listed_backups=200, playbooks=1, judged=False
+    megabytes=20,
+    rounds=1,
+    rare_rounds=1,
+    planned_backups=2_000,
+    listed_backups=200,
+    archived_objects=300,
+    playbooks=1,
+    judged=False,
 )
 
 

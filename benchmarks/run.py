@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the benchmarks and prints their table; fails when a limit is broken.
 
-usage: python -m benchmarks.run [--quick] [backup | restore | retention | nothing_due | containers]...
+usage: python -m benchmarks.run [--quick] [backup | restore | retention | nothing_due | archive | containers | pods]...
 
 All of them, in full, write the table into docs/benchmarks.md. --quick takes little data and judges nothing: it shows
 that the benchmarks work.
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 
-from . import backup, containers, laboratory, nothing_due, restore, retention
+from . import archive, backup, containers, laboratory, nothing_due, pods, restore, retention
 from .laboratory import FULL, QUICK, Scale
 from .module import ROOT
 from .rows import Row, table
@@ -32,7 +32,9 @@ BENCHMARKS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "restore": restore.measure,
     "retention": retention.measure,
     "nothing_due": nothing_due.measure,
+    "archive": archive.measure,
     "containers": containers.measure,
+    "pods": pods.measure,
 }
 
 _PAGE = ROOT / "docs" / "benchmarks.md"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m lab up|status|down [engine|erni|sme]``, and ``load erni|sme``: the laboratory's own commands."""
+"""``python -m lab up|status|down [engine|kubernetes|minio|erni|sme|valeo]``, ``up image``, and ``load erni|sme|valeo``."""
 
 from __future__ import annotations
 
@@ -12,61 +12,107 @@ import time
 
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
 
-from . import engine, load, s3
+from . import engine, execution_environment, kubernetes, load, s3
 from .command import docker
 from .erni import SYSTEM as ERNI
 from .place import LABEL, home
 from .sme import SYSTEM as SME
 from .system import System, remove
+from .valeo import SYSTEM as VALEO
+from .valeo import Valeo
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (ERNI, SME)}
-PARTS = ("engine", *SYSTEMS)
+SYSTEMS: dict[str, System | Valeo] = {ERNI.name: ERNI, SME.name: SME, VALEO.name: VALEO}
+PARTS = ("engine", "kubernetes", s3.MINIO.name, *SYSTEMS)
+IMAGE = "image"
+"""The one that jobs run in on Kubernetes."""
 
 
-def _systems(part: str | None) -> list[System]:
+def _systems(part: str | None) -> list[System | Valeo]:
     """Those that a command is about."""
     return [system for system in SYSTEMS.values() if part in (None, system.name)]
 
 
 def up(part: str | None) -> None:
-    """The engine alone, one system, or all of them; what stands already is left as it is."""
+    """One part alone with what it needs, or all of them; what stands already is left as it is."""
     started = time.monotonic()
-    engine.ensure()
-    print(f"engine  Docker {engine.version()}")
+    if part not in ("kubernetes", s3.MINIO.name):
+        engine.ensure()
+        print(f"{'engine':<11} Docker {engine.version()}", flush=True)
     for system in _systems(part):
+        if system is VALEO:
+            _cluster_up()
+            _minio_up()
         done = "brought up" if system.up() else "stands already"
-        print(f"{system.name:<7} {done}: {', '.join(system.services)} on {system.address}")
+        print(f"{system.name:<11} {done}: {', '.join(system.services)} on {system.address}", flush=True)
+    if part in ("kubernetes", IMAGE):
+        _cluster_up()
+    if part == s3.MINIO.name:
+        _minio_up()
+    if part == IMAGE:
+        print(f"{IMAGE:<11} {execution_environment.up()}", flush=True)
     print(f"{time.monotonic() - started:.1f} s")
+
+
+def _cluster_up() -> None:
+    done = "brought up" if kubernetes.ensure() else "stands already"
+    print(f"{'kubernetes':<11} {done}: {kubernetes.version()}, {kubernetes.kubeconfig()}", flush=True)
+
+
+def _minio_up() -> None:
+    done = "brought up" if s3.MINIO.up() else "stands already"
+    print(f"{s3.MINIO.name:<11} {done}: {_address(s3.MINIO)}", flush=True)
+
+
+def _address(server: s3.Shared) -> str:
+    state = server.known()
+    return state["endpoint_url"] if state and server.running() else "down"
 
 
 def status(part: str | None) -> None:
     """One screen: what there is, and how it is."""
     found = engine.version()
     if part in (None, "engine"):
-        print(f"engine  {f'Docker {found}' if found else 'does not answer'}")
-        state = s3.known()
-        print(f"s3      {state['endpoint_url'] if state and s3.running() else 'down'}")
+        print(f"{'engine':<11} {f'Docker {found}' if found else 'does not answer'}")
+        print(f"{s3.MOTO.name:<11} {_address(s3.MOTO)}")
+    if part in (None, s3.MINIO.name):
+        print(f"{s3.MINIO.name:<11} {_address(s3.MINIO)}")
+    if part in (None, "kubernetes"):
+        _cluster_status()
     for system in _systems(part):
-        containers = system.containers() if found else []
-        print(f"{system.name:<7} {'up' if containers and system.stands() else 'down' if not containers else 'NOT WHOLE'}"
+        containers = system.containers() if found or system is VALEO else []
+        print(f"{system.name:<11} {'up' if containers and system.stands() else 'down' if not containers else 'NOT WHOLE'}"
               f"  {system.directory}")  # fmt: skip
         for container in containers:
-            print(f"        {container.name:<14} {container.state:<9} {container.health:<10} {container.ports}")
+            print(f"            {container.name:<14} {container.state:<9} {container.health:<10} {container.ports}")
+
+
+def _cluster_status() -> None:
+    """The cluster, and each server of it that is ours."""
+    servers = kubernetes.status()
+    version = kubernetes.version()
+    well = version and all(good for _name, good in servers)
+    state = f"up, {version}" if well else "down" if not any(good for _name, good in servers) else "NOT WHOLE"
+    print(f"{'kubernetes':<11} {state}  {kubernetes.kubeconfig()}")
+    for name, good in servers:
+        print(f"            {name:<24} {'well' if good else 'down'}")
 
 
 def down(part: str | None, *, data: bool) -> None:
     """Remove what runs; data and images stay unless they are asked for."""
-    removed = [system.name for system in _systems(part) if system.down(data=data)]
+    removed = ["kubernetes"] if part in (None, "kubernetes") and kubernetes.down(data=data) else []
+    removed += [system.name for system in _systems(part) if system.down(data=data)]
     if part is None:
         if engine.version() and remove(f"label={LABEL}", data=data):  # what tests left
             removed.append("containers")
-        if s3.down():
-            removed.append("s3")
+        if s3.MOTO.down():
+            removed.append(s3.MOTO.name)
         if data and engine.version():
             images = sorted(set(docker("image", "ls", "--quiet", "--filter", f"label={LABEL}=1").split()))
             if images:
                 docker("image", "rm", "--force", *images, timeout=120)
                 removed.append("images")
+    if part in (None, s3.MINIO.name) and s3.MINIO.down(data=data):
+        removed.append(s3.MINIO.name)
     if part in (None, "engine") and engine.down():
         removed.append("engine")
     if part is None and data:
@@ -80,7 +126,7 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("up", "status", "down"):
         command = verbs.add_parser(verb)
-        command.add_argument("part", nargs="?", choices=PARTS, help="one alone")
+        command.add_argument("part", nargs="?", choices=(*PARTS, IMAGE) if verb == "up" else PARTS, help="one alone")
         if verb == "down":
             command.add_argument("--data", action="store_true", help="delete volumes, backups and images as well")
     command = verbs.add_parser("load", help="a steady, seeded load; failed requests as JSON lines, then a summary")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate authority of the laboratory's own, and certificates for its web servers."""
+"""A certificate authority of the laboratory's own, and certificates for its servers and their clients."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ DAYS = 397
 Key = ec.EllipticCurvePrivateKey
 
 
-def ensure(authority: str, path: str, names: Sequence[str]) -> None:
-    """``path``.crt and ``path``.key for these names, signed by ``authority``/ca.crt; what is there is kept."""
+def ensure(authority: str, path: str, names: Sequence[str], *, group: str = "") -> None:
+    """``path``.crt and ``path``.key for these names, signed by ``authority``/ca.crt; what is there is kept.
+
+    With ``group`` it is a client's: the first name is the user's, the group goes into the subject.
+    """
     if os.path.exists(f"{path}.crt"):
         return
     issuer, signer = _authority(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    builder = _begun(names[0], issuer.subject, key).add_extension(alternatives, critical=False)
-    builder = builder.add_extension(usage, critical=False).add_extension(
-        x509.BasicConstraints(ca=False, path_length=None), critical=True
-    )
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH if group else ExtendedKeyUsageOID.SERVER_AUTH])
+    builder = _begun(_name(names[0], group), issuer.subject, key).add_extension(usage, critical=False)
+    if not group:
+        builder = builder.add_extension(alternatives, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     write(f"{path}.key", _private(key), replace=True)
     write(f"{path}.crt", _public(_signed(builder, signer)), replace=True)
 
@@ -50,7 +53,7 @@ def _authority(directory: str) -> tuple[x509.Certificate, Key]:
             digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
             key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
         )  # fmt: skip
-        builder = _begun("The laboratory's authority", subject, key).add_extension(constraints, critical=True)
+        builder = _begun(subject, subject, key).add_extension(constraints, critical=True)
         write(private, _private(key), replace=True)
         write(certificate, _public(_signed(builder.add_extension(usage, critical=True), key)), replace=True)
     with open(certificate, "rb") as file:
@@ -60,11 +63,11 @@ def _authority(directory: str) -> tuple[x509.Certificate, Key]:
     return found, signer
 
 
-def _begun(name: str, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
+def _begun(subject: x509.Name, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
     now = datetime.now(timezone.utc)
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
+        .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -79,8 +82,9 @@ def _signed(builder: x509.CertificateBuilder, signer: Key) -> x509.Certificate:
     return builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
 
 
-def _name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+def _name(name: str, group: str = "") -> x509.Name:
+    organization = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
+    return x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _alternative(name: str) -> x509.GeneralName:

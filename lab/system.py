@@ -70,7 +70,7 @@ class System:
     def up(self) -> bool:
         """Bring up what is not there; whether anything had to be done."""
         engine.ensure()
-        stored = s3.up(self.buckets)
+        stored = s3.MOTO.up(self.buckets)
         with held(self.name) as directory:
             os.chmod(directory, 0o711)  # noqa: S103 - to pass through and see nothing
             if not os.path.exists(os.path.join(directory, ".env")):

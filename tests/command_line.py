@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+HERE = ("-i", "localhost,", "-c", "local")
+"""This machine as an inventory, which every run has to name."""
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 

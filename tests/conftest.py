@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import containers
+from support import containers, pods
 
 from lab.embedded.servers import (
     PostgresServer,
@@ -54,6 +54,17 @@ def tmp_path(tmp_path: Path) -> Path:
 def engine() -> None:
     """A Docker Engine: the one that is there, else the laboratory's own."""
     from lab import engine as laboratory
+
+    try:
+        laboratory.ensure()
+    except laboratory.Unavailable as reason:
+        pytest.skip(f"NOT RUN: {reason}")
+
+
+@pytest.fixture(scope="session")
+def cluster(engine: None) -> None:
+    """A Kubernetes: the one whose kubeconfig is given, else the laboratory's own; its images come from the Engine."""
+    from lab import kubernetes as laboratory
 
     try:
         laboratory.ensure()
@@ -105,3 +116,23 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     server = start_s3(_directory(tmp_path_factory, "s3"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A stricter S3 server, built from its sources."""
+    from lab import minio as laboratory
+    from lab.go import Unavailable
+
+    try:
+        server = laboratory.start(_directory(tmp_path_factory, "minio"))
+    except Unavailable as reason:
+        pytest.skip(f"NOT RUN: {reason}")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_pod(cluster: None) -> Iterator[pods.PodServer]:
+    with pods.postgres() as server:
+        yield server

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import signal
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -122,6 +123,7 @@ class Demo:
     def start(self) -> list[str]:
         """Start each service that does not run; returns their names."""
         self._prepare()
+        self._leave_what_is_gone()
         starters: dict[str, Callable[[str], None]] = {
             "postgres": self._postgres, "redis": self._redis, "s3": self._s3, "writer": self._writer,
         }  # fmt: skip
@@ -133,6 +135,15 @@ class Demo:
             starters[service](os.path.join(self._home, service))
             started.append(service)
         return started
+
+    def _leave_what_is_gone(self) -> None:
+        """Servers whose programs were deleted under them, with the clone that started them, run on but serve nobody for long."""
+        if not os.path.isdir(self._state.get("programs", sys.prefix)):
+            for service in reversed(SERVICES):
+                _stop(self._home, service)
+        if self._state.get("programs") != sys.prefix and not _running(self._home):
+            self._state["programs"] = sys.prefix
+            self._save()
 
     def _known(self, service: str) -> bool:
         """Whether the state has all there is to know about a started service."""

@@ -71,7 +71,7 @@ class RedisServer:
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running S3 API; it takes any credentials."""
+    """A running S3 API, and the credentials for it."""
 
     endpoint_url: str
     access_key: str
@@ -137,7 +137,7 @@ def start_s3(
     directory: str | os.PathLike[str], *, port: int = 0, access_key: str = "embedded", secret_key: str | None = None,
     bucket: str | None = None, keep: bool = False, detach: bool = False,
 ) -> S3Server:  # fmt: skip
-    """An S3 server (moto), with one empty ``bucket`` when it is named.
+    """An S3 server (moto, which takes any credentials), with one empty ``bucket`` when it is named.
 
     ``keep``: the buckets lie in ``directory`` and outlive the server; otherwise they are in memory only.
     """

@@ -32,22 +32,27 @@ _HERE = _LAB / "images"
 
 @dataclass(frozen=True)
 class Image:
-    """``context`` is the directory with its Dockerfile, ``base`` the image of ours below it, ``official`` the public one."""
+    """``context`` is the directory with its Dockerfile, ``base`` the image of ours below it, ``official`` the public one;
+    where there is none below it, it is made of the packages of a ``release`` of Debian's."""
 
     context: Path
     base: str | None = "base"
     official: str | None = None
+    release: str = RELEASE
 
 
 IMAGES = {
     "base": Image(_HERE / "base", None, f"debian:{RELEASE}-slim"),
+    "trixie": Image(_HERE / "base", None, "debian:trixie-slim", release="trixie"),
     "postgres": Image(_HERE / "postgres", official="postgres:15"),
     "redis": Image(_HERE / "redis", official="redis:7"),
     "nginx": Image(_HERE / "nginx", official="nginx:stable"),
     "python": Image(_HERE / "python"),
+    "busybox": Image(_HERE / "busybox"),
     "host": Image(_LAB / "hosts" / "image"),
     "erni-backend": Image(_LAB / "erni" / "backend", "python"),
     "erni-frontend": Image(_LAB / "erni" / "frontend", "python"),
+    "valeo-app": Image(_LAB / "valeo" / "image", "python"),
     "sme-app": Image(_LAB / "sme" / "app", "python"),
 }
 
@@ -100,7 +105,7 @@ def _tag(name: str) -> str:
 def _digest(name: str) -> str:
     """Of all that an image of ours is made of, the images below it included."""
     image = IMAGES[name]
-    digest = hashlib.sha256(_digest(image.base).encode() if image.base else RELEASE.encode())
+    digest = hashlib.sha256(_digest(image.base).encode() if image.base else image.release.encode())
     for path in sorted(path for path in image.context.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         digest.update(f"{path.relative_to(image.context)}\n{path.stat().st_mode & 0o111}\n".encode())
         digest.update(path.read_bytes())
@@ -125,13 +130,13 @@ def _bootstrap(image: Image, tag: str) -> None:
     if not debian.available():
         raise engine.Unavailable(
             f"No registry has {image.official}, and only root on Debian can make it from packages: "
-            f"name an image that is here in {variable_of('base')}."
+            f"name an image that is here in {variable_of('base' if image.release == RELEASE else image.release)}."
         )
     with tempfile.TemporaryDirectory(prefix="runbook-lab-base-", dir="/var/tmp") as scratch:
         root = Path(scratch, "root")
         (root / "etc/dpkg/dpkg.cfg.d").mkdir(parents=True)
         (root / "etc/dpkg/dpkg.cfg.d/laboratory").write_bytes((image.context / "dpkg.cfg").read_bytes())
-        run(["debootstrap", "--variant=minbase", RELEASE, str(root), debian.mirror()], timeout=BUILD_SECONDS)
+        run(["debootstrap", "--variant=minbase", image.release, str(root), debian.mirror()], timeout=BUILD_SECONDS)
         for downloaded in (root / "var/cache/apt/archives").glob("*.deb"):
             downloaded.unlink()
         _import(root, tag)

@@ -10,6 +10,7 @@ an answer that lacks what was written before is a failure, too. Failures are JSO
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import random
 import signal
@@ -23,10 +24,13 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import InputEr
 
 from .. import erni as erni_system
 from .. import sme as sme_system
+from .. import valeo as valeo_system
 from .erni import Visitor as ErniVisitor
 from .record import Record
 from .site import Site
 from .sme import Visitor as SmeVisitor
+from .valeo import Visitor as ValeoVisitor
+from .valeo import published
 
 VISITORS = 4
 PAUSE_SECONDS = 0.2
@@ -39,10 +43,16 @@ SETTLE_SECONDS = 20.0
 def sites() -> dict[str, tuple[Callable[[random.Random, Record], Any], str]]:
     """How a visitor of each system comes about, and where it goes."""
     authority = f"{erni_system.SYSTEM.directory}/{erni_system.AUTHORITY}/ca.crt"
-    erni, sme = erni_system.ADDRESS, sme_system.ADDRESS
+    erni, sme, valeo = erni_system.ADDRESS, sme_system.ADDRESS, valeo_system.ADDRESS
+    releases = itertools.cycle(valeo_system.RELEASES)  # half of the visitors go to each
+
+    def one_of_valeo(chance: random.Random, record: Record) -> ValeoVisitor:
+        return ValeoVisitor(Site(published(next(releases))), chance, record)
+
     return {
         "erni": (lambda chance, record: ErniVisitor(Site(f"https://{erni}", authority), chance, record), erni),
         "sme": (lambda chance, record: SmeVisitor(Site(f"http://{sme}"), chance, record), sme),
+        "valeo": (one_of_valeo, valeo),
     }
 
 

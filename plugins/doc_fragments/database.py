@@ -43,6 +43,13 @@ paths:
   description: The files and directories to keep (V(files)).
   type: list
   elements: path
+objects:
+  description:
+    - Secrets and config maps of the runtime's namespace to keep beside the files (V(files) on C(kubernetes)), such as
+      C(secret/db-creds). Each is kept as the manifest C(kubernetes/secret/db-creds.json), which C(kubectl apply) takes back.
+  type: list
+  elements: str
+  default: []
 exclude:
   description: Glob patterns of what to leave out (V(files)).
   type: list

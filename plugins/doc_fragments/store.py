@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-_SUBOPTIONS = r"""
+SUBOPTIONS = r"""
 type:
   description: The kind of store.
   type: str
@@ -56,7 +56,7 @@ policy:
 
 
 def _option(head: str) -> str:
-    return "options:\n" + head + "".join(f"      {line}\n" for line in _SUBOPTIONS.strip().splitlines())
+    return "options:\n" + head + "".join(f"      {line}\n" for line in SUBOPTIONS.strip().splitlines())
 
 
 class ModuleDocFragment:

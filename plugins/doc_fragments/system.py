@@ -28,9 +28,14 @@ notes:
 options:
   runtime:
     description:
-      - "The platform the system's services run on: C({type: local}), where a database is found by host and port, or
-        C({type: compose, project: NAME}), where it is found by its service in the compose project of that name."
+      - "The platform the system's services run on: C({type: local}), where a database is found by host and port;
+        C({type: compose, project: NAME}), where it is found by its service in the compose project of that name; or
+        C({type: kubernetes, namespace: NAME}), where its service names the labels (C(app=postgres)) of the one ready pod in that
+        namespace, or its workload (C(statefulset/postgres))."
       - With C(compose), C(docker_host) names the Engine's local socket where it is not V(unix:///var/run/docker.sock).
+      - With C(kubernetes), C(kubeconfig) and C(context) say which cluster (without them C(kubectl) finds it, which knows a pod's
+        service account, too), C(container) which container of a pod where it is not the first, C(release) which Helm release must
+        be there, and C(scratch_namespace) where throw-away pods may prove backups, which verification needs.
     type: dict
     default: {type: local}
 """

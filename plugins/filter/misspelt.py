@@ -10,13 +10,14 @@ name: misspelt
 short_description: Say which names of a system's description nothing reads
 version_added: 1.0.0
 description:
-  - Gives a sentence for each key that a database, a store or the schedules cannot have, and for each variable that
+  - Gives a sentence for each key that a database, a store, the archive or the schedules cannot have, and for each variable that
     begins with C(runbook_) and that no role of this collection reads.
+  - Gives one, too, for a variable that is a slip away from an input of a role.
 author: the runbook.ops contributors
-positional: _input, variables
+positional: _input, variables, inputs
 options:
   _input:
-    description: The description, with V(databases), V(stores), V(schedules) and V(endpoints).
+    description: The description, with V(databases), V(stores), V(schedules), V(endpoints) and V(archive).
     type: dict
     required: true
   variables:
@@ -24,6 +25,11 @@ options:
     type: list
     elements: str
     required: true
+  inputs:
+    description: Names of variables that begin as the inputs of roles do.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -45,7 +51,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
-from ansible_collections.runbook.ops.plugins.module_utils._misspelt import PREFIX, unknown_keys, unread_variables
+from ansible_collections.runbook.ops.plugins.module_utils._misspelt import (
+    PREFIX,
+    unknown_keys,
+    unread_inputs,
+    unread_variables,
+)
 
 _ROLES = Path(__file__).parents[2] / "roles"
 _SPECS = {
@@ -53,6 +64,7 @@ _SPECS = {
     "stores": arguments.STORES,
     "schedules": arguments.SCHEDULES,
     "endpoints": arguments.ENDPOINTS,
+    "archive": arguments.ARCHIVE,
 }
 
 
@@ -62,9 +74,18 @@ def read_by_roles() -> set[str]:
     return {name for line in lines if not line.startswith("#") for name in re.findall(rf"\b{PREFIX}\w+", line)}
 
 
-def misspelt(description: Mapping[str, Any], variables: Collection[str]) -> list[str]:
+def inputs_of_roles() -> dict[str, list[str]]:
+    """What each role is asked for beside the description, most by ``-e``; what defaults to the description is likelier to have a
+    namesake of somebody else's."""
+    return {
+        path.parts[-3]: re.findall(r"^(\w+):(?! >-\n)(?!.*\brunbook_)", path.read_text(), re.MULTILINE)
+        for path in _ROLES.glob("*/defaults/main.yml")
+    }
+
+
+def misspelt(description: Mapping[str, Any], variables: Collection[str], inputs: Collection[str] = ()) -> list[str]:
     keys = [found for name, spec in _SPECS.items() for found in unknown_keys(name, description.get(name), spec)]
-    return [*unread_variables(variables, read_by_roles()), *keys]
+    return [*unread_variables(variables, read_by_roles()), *unread_inputs(inputs, inputs_of_roles()), *keys]
 
 
 class FilterModule:

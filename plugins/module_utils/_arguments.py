@@ -52,6 +52,7 @@ DATABASE: Spec = {
     "bin_dir": {"type": "path"},
     "path": {"type": "path"},
     "paths": {"type": "list", "elements": "path"},
+    "objects": {"type": "list", "elements": "str", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
     "recipients": {"type": "list", "elements": "str", "default": []},
     "plaintext": {"type": "bool", "default": False},
@@ -76,6 +77,34 @@ ENDPOINTS: Spec = {
         "expect": {"type": "int", "default": 200},
         "timeout": {"type": "str", "default": "5s"},
         "ca_file": {"type": "path"},
+    },
+}
+
+ARCHIVE_DATABASE: Spec = {
+    "name": {"type": "str", "required": True},
+    "service": {"type": "str", "default": ""},
+    "host": _TEXT,
+    "port": {"type": "int"},
+    "user": _TEXT,
+    "password": _SECRET,
+}
+
+ARCHIVE: Spec = {
+    "type": "dict",
+    "required": True,
+    "options": {
+        "database": {"type": "dict", "required": True, "options": ARCHIVE_DATABASE},
+        "table": {"type": "str", "required": True},
+        "columns": {
+            "type": "dict",
+            "required": True,
+            "options": {
+                name: {"type": "str", "required": True, "no_log": False} for name in ("key", "size", "checksum")
+            },
+        },
+        "checksum": {"type": "str", "default": "sha256", "choices": ["md5", "sha1", "sha256", "sha512"]},
+        "objects": {"type": "dict", "required": True, "options": STORE},
+        "sources": {"type": "list", "elements": "dict", "default": [], "options": STORE},
     },
 }
 

@@ -70,9 +70,17 @@ class Check:
             return CheckResult(self.name, "present", "present" if observed else "absent", bool(observed))
         if self.expected == SOURCE:
             if self.name not in source:
-                return CheckResult(self.name, "as in the source", observed, False)
+                return CheckResult(self.name, "as in the source", observed, False, answered=False)
             return CheckResult(self.name, source[self.name], observed, _same(observed, source[self.name]))
         return CheckResult(self.name, self.expected, observed, _meets(observed, self.expected))
+
+    def judge_silence(self, said: str, source: Mapping[str, Any]) -> CheckResult:
+        """The verdict where the question failed: what was answered when the backup was taken speaks against it, and nothing
+        else does, for the question itself may be wrong: that of an sql check may be another one under the same name."""
+        expected = "an answer" if self.expected is None else self.expected
+        return CheckResult(
+            self.name, expected, f"error: {said}", False, answered=self.kind != "sql" and self.name in source
+        )
 
     def judge_count(self, found: int, expired: int) -> CheckResult:
         """The verdict on keys of which ``found`` are left, and up to ``expired`` more were in the backup."""
@@ -92,6 +100,22 @@ class Check:
         return CheckResult(self.name, expected, human_duration(max(age, 0.0)), age <= limit)
 
 
+def unanswered(backup: str, results: Sequence[CheckResult]) -> InputError | None:
+    """Why there can be no verdict: a check that nobody could answer, while no other one speaks against the backup."""
+    silent = [result for result in results if not result.answered]
+    if not silent or any(result.answered and not result.passed for result in results):
+        return None
+    what = ", ".join(
+        f"{result.name} ({result.observed})" if str(result.observed).startswith("error: ") else
+        f"{result.name} (the backup does not tell what the source held)"
+        for result in silent
+    )  # fmt: skip
+    return InputError(
+        f"{backup} has no verdict, for there is no answer to {what}, nor is one known from when it was taken: correct the "
+        "description's checks, or, where they are right, take a backup and verify that one."
+    )
+
+
 def _same(left: Any, right: Any) -> bool:
     return bool(left == right) or str(left) == str(right)
 
@@ -104,6 +128,15 @@ def _meets(observed: Any, expected: Any) -> bool:
         return bool(_OPERATORS[match[1]](float(observed), float(match[2])))
     except (TypeError, ValueError):
         return False
+
+
+def _countable(expected: Any) -> bool:
+    """Whether a number of rows or keys can be what is expected."""
+    return (
+        expected == SOURCE
+        or re.fullmatch(r"\d+", str(expected)) is not None
+        or _COMPARISON.match(str(expected)) is not None
+    )
 
 
 def _kind(variable: str, declared: Mapping[str, Any], engine: str) -> str:
@@ -145,6 +178,12 @@ def parse_checks(variable: str, declared: Sequence[Mapping[str, Any]] | None, en
                 raise InputError(
                     f"{where}.expect is source, but Redis drops keys whose time has come while it loads a backup, so a "
                     "good one may hold fewer: give a number, or a comparison such as >=1."
+                )
+            if kind in ("table", "keys") and not _countable(expected):
+                key = "rows" if kind == "table" else "expect"
+                raise InputError(
+                    f"{where}.{key} is {expected!r}, with which no number can be compared: give a number, a comparison such as "
+                    f">=1{'' if kind == 'keys' else ', or source'}."
                 )
             checks.append(Check("rows" if kind == "table" else kind, subject, expected))
     names = [check.name for check in checks]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ._cipher.base import Decryptor, Encryptor
+from ._cipher.base import Decryptor, Encryptor, KeyUnusable
 from ._cipher.declared import decryptor, encryptor
 from ._durations import parse_duration
 from ._engine.base import Engine
@@ -35,7 +36,13 @@ def runtime_of(declared: Mapping[str, Any]) -> Runtime:
         from ._runtime.compose import ComposeRuntime
 
         return ComposeRuntime.declared(declared)
-    raise InputError(f"runtime.type is {declared.get('type')!r}, this release runs commands on: local, compose.")
+    if declared.get("type") == "kubernetes":
+        from ._runtime.kubernetes import KubernetesRuntime
+
+        return KubernetesRuntime.declared(declared)
+    raise InputError(
+        f"runtime.type is {declared.get('type')!r}, this release runs commands on: local, compose, kubernetes."
+    )
 
 
 def instance_of(variable: str, service: str, runtime: Runtime) -> Instance:
@@ -63,7 +70,7 @@ def engine_of(variable: str, database: Mapping[str, Any], runtime: Runtime, work
         return SqliteEngine.declared(variable, database, instance)
     from ._engine.files import FilesEngine
 
-    return FilesEngine.declared(variable, database, instance)
+    return FilesEngine.declared(variable, database, instance, runtime.manifest)
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,12 @@ def encryptor_of(variable: str, database: Mapping[str, Any]) -> Encryptor | None
     require_recipients(variable, database)
     recipients = database.get("recipients")
     return encryptor(recipients, f"{variable}.recipients") if recipients else None
+
+
+def require_known_recipients(variable: str, database: Mapping[str, Any]) -> None:
+    """A recipient whom this host does not know is a mistake; a key that expired since stops its own database alone."""
+    with suppress(KeyUnusable):
+        encryptor_of(variable, database)
 
 
 def decryptor_of(variable: str, key: str | None) -> Decryptor | None:

@@ -58,6 +58,14 @@ class Refused(StoreError):
     """The store refused by rule (permission, Object Lock, archive class), so retrying is pointless."""
 
 
+class Archived(Refused):
+    """The object lies in an archive class: it must be requested, and waited for, before it can be read."""
+
+
+class Changed(StoreError):
+    """The object is another one than was looked at: somebody wrote it meanwhile."""
+
+
 class NoSpace(RunbookError):
     """There is not enough free space for what would be written."""
 

@@ -13,6 +13,10 @@ PREFIX = "runbook_"
 """Of every variable that describes a system."""
 
 
+_SLIP = 0.8
+"""difflib's ratio (Ratcliff and Obershelp): one letter of three too many, one of four that is missing."""
+
+
 def nearest(name: str, known: Collection[str]) -> str | None:
     """The known name that was probably meant."""
     return next(iter(difflib.get_close_matches(name, known, n=1)), None)
@@ -33,6 +37,20 @@ def unread_variables(found: Collection[str], known: Collection[str]) -> Iterator
                 f"{name} is read by nothing: docs/describe_a_system.md has every variable that begins with {PREFIX}; "
                 "give one of your own another beginning."
             )
+
+
+def unread_inputs(found: Collection[str], inputs: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Variables that begin as a role's inputs do and are a slip away from one: ``-e backup_lable=manual`` would be a run that does
+    not what it was asked. ``inputs``: those of each role. A name that is near to none may be somebody's own."""
+    known = {name for names in inputs.values() for name in names}
+    for name in sorted(set(found) - known):
+        role = max((role for role in inputs if name.startswith(f"{role}_")), key=len, default=None)
+        if role is None:
+            continue
+        ending, endings = name.removeprefix(f"{role}_"), [other.removeprefix(f"{role}_") for other in inputs[role]]
+        swapped = [other for other in endings if sorted(other) == sorted(ending)]
+        if meant := swapped or difflib.get_close_matches(ending, endings, n=1, cutoff=_SLIP):
+            yield f"{name} is read by nothing: write {role}_{meant[0]}, or another name."
 
 
 def unset(name: str, found: Collection[str], known: Collection[str]) -> str:

@@ -19,9 +19,10 @@ from ._engine.base import ArtefactReader
 from ._errors import Damaged, InputError, NotFound
 from ._records import Artefact, Manifest
 from ._require import require
-from ._runtime.base import CHUNK, Sink
+from ._runtime.base import Sink
 from ._stages import Behind, ahead
 from ._store.base import Store
+from ._zstd import NotPacked, unpacked
 
 _SEARCH = {"window_log": 21, "hash_log": 17, "min_match": 7}
 """Level 2's one quick search in level 3's window and table, for matches of seven bytes or more: shorter ones are chance
@@ -154,7 +155,7 @@ class StoredArtefacts(ArtefactReader):
             )
 
     def _opened(self, artefact: Artefact) -> Iterator[bytes]:
-        stored = ahead(self.stored(artefact.name))
+        stored: Iterator[bytes] = ahead(self.stored(artefact.name))
         if artefact.encryption:
             if self._decryptor is None:
                 raise InputError(f"{artefact.name} is encrypted and this host has no key for it: give decryption_key.")
@@ -168,25 +169,9 @@ def _decompressed(source: Iterator[bytes], artefact: Artefact) -> Iterator[bytes
         return
     if artefact.compression != "zstd":
         raise Damaged(f"{artefact.name} is compressed with {artefact.compression!r}, which this release does not read.")
-    zstandard = require("zstandard", "zstandard")
-    reader = zstandard.ZstdDecompressor().stream_reader(_File(source), read_size=CHUNK, read_across_frames=True)
     try:
-        while data := reader.read(CHUNK):
-            yield data
-    except zstandard.ZstdError as error:
+        yield from unpacked(source)
+    except NotPacked as error:
         for _rest in source:  # the digest over all stored bytes says more than zstd can
             pass
         raise Damaged(f"{artefact.name} cannot be decompressed ({error}).") from None
-
-
-class _File:
-    """``read(n)`` over an iterator of chunks, for libraries that want a file."""
-
-    def __init__(self, source: Iterator[bytes]) -> None:
-        self._source = source
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        data = self._rest or next(self._source, b"")
-        self._rest = data[size:]
-        return data[:size]

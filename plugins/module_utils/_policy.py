@@ -126,11 +126,11 @@ def parse_rules(variable: str, declared: Mapping[str, Any] | None) -> tuple[Rule
     return tuple(_rule(f"{variable}.{name}", name, given[name]) for name in RULES if name in given)
 
 
-def parse_max_delete(variable: str, value: Any) -> MaxDelete:
-    """``50%`` or a count."""
+def parse_max_delete(variable: str, value: Any, of: str = "backups") -> MaxDelete:
+    """``50%`` or a count ``of`` something."""
     match = re.fullmatch(r"(\d+)(%?)", str(value).strip())
     if not match or (match[2] and int(match[1]) > 100):
-        raise InputError(f"{variable} is {value!r}: write a share from 0% to 100%, or a whole number of backups.")
+        raise InputError(f"{variable} is {value!r}: write a share from 0% to 100%, or a whole number of {of}.")
     return MaxDelete(percent=int(match[1])) if match[2] else MaxDelete(number=int(match[1]))
 
 

@@ -177,12 +177,14 @@ class Manifest:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One assertion of a verification: what was demanded and what was seen."""
+    """One assertion of a verification: what was demanded and what was seen. One that was not ``answered``, here nor when the
+    backup was taken, is no evidence against it, and is in no record."""
 
     name: str
     expected: Any
     observed: Any
     passed: bool
+    answered: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         return {"name": self.name, "expected": self.expected, "observed": self.observed, "passed": self.passed}

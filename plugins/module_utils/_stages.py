@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Generic, TypeVar
 
 from ._runtime.base import Sink
+
+Item = TypeVar("Item")
 
 _APART = 8
 """Chunks that may wait between two steps."""
@@ -57,19 +60,19 @@ class Behind:
                     self._error = error
 
 
-def ahead(source: Iterator[bytes]) -> Iterator[bytes]:
+def ahead(source: Iterator[Item]) -> Generator[Item, None, None]:
     """What ``source`` gives, fetched in a thread of its own before it is asked for; its exceptions too, in their turn."""
     return _Ahead(source).chunks()
 
 
-class _Ahead:
-    def __init__(self, source: Iterator[bytes]) -> None:
+class _Ahead(Generic[Item]):
+    def __init__(self, source: Iterator[Item]) -> None:
         self._source = source
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(_APART)
+        self._chunks: queue.Queue[Item | None] = queue.Queue(_APART)
         self._error: BaseException | None = None
         self._given_up = False
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[Item, None, None]:
         thread = threading.Thread(target=self._work, daemon=True)
         thread.start()
         ended = False

@@ -166,7 +166,12 @@ def run(job: BackupJob, check_mode: bool) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(build(module.params), module.check_mode)
+        job = build(module.params)
+        result = run(job, module.check_mode)
+        for name in job.silent:
+            module.warn(
+                f"{job.scope} gave no answer to the check {name}: correct it, or no verification of this backup comes to a verdict."
+            )
     except RunbookError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -55,6 +55,12 @@ options:
   metrics_file:
     description: A file of Prometheus gauges on the host, for RV(metrics_current).
     type: path
+  encrypts:
+    description:
+      - Whether backups are taken here, so that a recipient this host has no public key of is a mistake.
+      - A key that has expired or was revoked is none, so that it does not stop the backups of other databases.
+    type: bool
+    default: false
 seealso:
   - module: runbook.ops.backup
   - module: runbook.ops.backup_retention
@@ -117,6 +123,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     engine_of,
     objectives_of,
     policy_of,
+    require_known_recipients,
     require_recipients,
     runtime_of,
     schedule_of,
@@ -141,6 +148,7 @@ ARGUMENT_SPEC = {
     "cache_dir": arguments.CACHE_DIR,
     "patience": {"type": "str"},
     "metrics_file": {"type": "path"},
+    "encrypts": {"type": "bool", "default": False},
 }
 
 
@@ -163,6 +171,8 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
         variable = f"databases[{number}]"
         engine_of(variable, database, runtime)
         require_recipients(variable, database)
+        if params["encrypts"]:
+            require_known_recipients(variable, database)
         scope = scope_of(variable, params["system"], database)
         if any(scope == other.scope for other in described):
             raise InputError(
@@ -205,6 +215,12 @@ def main() -> None:
     except RunbookError as error:
         module.fail_json(msg=str(error))
     databases = [status.summary() for status in statuses]
+    away = stores_away(statuses)
+    for store in stores:
+        if not store.begun() and store.label not in [one["store"] for one in away]:
+            module.warn(
+                f"{store.label} does not exist yet: the first backup creates it. If there should be backups, correct its path."
+            )
     module.exit_json(
         changed=False,
         due={
@@ -215,7 +231,7 @@ def main() -> None:
         databases=databases,
         backups=[row for status in statuses for row in status.rows(module.params["newest"])],
         metrics_current=says(module.params["metrics_file"], metrics(databases, module.params["system"])),
-        away=stores_away(statuses),
+        away=away,
         now=format_time(utc_now()),
     )
 

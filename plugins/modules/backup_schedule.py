@@ -12,6 +12,8 @@ version_added: 1.0.0
 description:
   - "Installs all that a job needs on the host: this collection, an inventory of the one system as data, and timers of systemd
     where the host runs it, else cron's file, else the account's own crontab."
+  - "For a system on C(kubernetes) it applies what runs the jobs in its cluster: CronJobs, a Secret with the inventory, and an
+    account with the rights that they need and no other."
   - Credentials are in the inventory alone, which only its account can read; the diff shows none.
   - Runs in the host's own Python and needs nothing but what Python has, so a host that is being set up can be predicted.
   - The environment that jobs run in is M(runbook.ops.host_environment)'s.
@@ -31,7 +33,7 @@ options:
     choices: [present, absent]
     default: present
   collection:
-    description: This collection, packed by P(runbook.ops.collection_archive#lookup). Needed with O(state=present).
+    description: This collection, packed by P(runbook.ops.collection_archive#lookup). Needed on hosts with O(state=present).
     type: str
     default: ""
   databases:
@@ -77,6 +79,14 @@ options:
     description: A secret key file on the host for verifying encrypted backups, or V(keyring).
     type: str
     default: ""
+  image:
+    description: On C(kubernetes), the image that jobs run in, an execution environment with this collection.
+    type: str
+    default: ""
+  volume_claim:
+    description: On C(kubernetes), the PersistentVolumeClaim that has the store of type C(local), if there is one.
+    type: str
+    default: ""
   root:
     description: Install below this directory, as if it were C(/), and start nothing; for images.
     type: path
@@ -110,7 +120,7 @@ jobs:
   sample:
     - {job: backup, slots: ["0 2 * * *"], next: "2026-03-02T02:00:00Z", state: ok, reason: ran 2026-03-01T02:00:31Z}
 mechanism:
-  description: What starts them; V(etc/systemd/system), V(etc/cron.d) or V(crontab).
+  description: What starts them; V(etc/systemd/system), V(etc/cron.d), V(crontab) or V(cronjobs).
   returned: success
   type: str
 actions:
@@ -129,6 +139,11 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import InputEr
 from ansible_collections.runbook.ops.plugins.module_utils._records import check_name
 from ansible_collections.runbook.ops.plugins.module_utils._result import result_of
 from ansible_collections.runbook.ops.plugins.module_utils._scheduling.collection import digest_of
+from ansible_collections.runbook.ops.plugins.module_utils._scheduling.declared import (
+    Schedules,
+    in_its_cluster,
+    is_in_cluster,
+)
 from ansible_collections.runbook.ops.plugins.module_utils._scheduling.installation import Installation, Wanted
 from ansible_collections.runbook.ops.plugins.module_utils._scheduling.inventory import (
     require_credentials,
@@ -155,36 +170,50 @@ ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "collection": {"type": "str", "default": "", "no_log": True},  # not secret, but nobody wants to see it
     "schedule_metrics_file": {"type": "path"},
+    "image": {"type": "str", "default": ""},
+    "volume_claim": {"type": "str", "default": ""},
     "root": {"type": "path", "default": "/"},
 }
 
 
-def build(params: dict[str, Any]) -> Wanted:
-    """Everything wrong with the parameters is said here."""
-    system, metrics_file = check_name("system", params["system"]), params["schedule_metrics_file"] or ""
+def build(params: dict[str, Any]) -> tuple[Schedules, dict[str, list[str]]]:
+    """What runs the jobs, and those that are wanted. Everything wrong with the parameters is said here."""
+    check_name("system", params["system"])
+    present = params["state"] == "present"
+    description = without_nothing({key: params[key] for key in DESCRIPTION})
+    if is_in_cluster(params["runtime"]):
+        schedules: Schedules = in_its_cluster(
+            description, present=present, image=params["image"], volume_claim=params["volume_claim"]
+        )
+    else:
+        schedules = on_its_host(description, params)
+    return schedules, jobs_of(description) if present else {}
+
+
+def on_its_host(description: dict[str, Any], params: dict[str, Any]) -> Installation:
+    system, metrics_file = params["system"], params["schedule_metrics_file"] or ""
     if params["state"] == "absent":
-        return Wanted(system, {}, {}, b"", "", metrics_file)
+        wanted = Wanted(system, {}, {}, b"", "", metrics_file)
+        return Installation(wanted, mechanism_of(params["root"]), params["root"])
     if not params["collection"]:
         raise InputError("collection is empty: give lookup('runbook.ops.collection_archive').")
-    description = without_nothing({key: params[key] for key in DESCRIPTION})
     require_credentials(description)
     packed = base64.b64decode(params["collection"])
-    return Wanted(system, jobs_of(description), description, packed, digest_of(packed), metrics_file)
+    wanted = Wanted(system, jobs_of(description), description, packed, digest_of(packed), metrics_file)
+    return Installation(wanted, mechanism_of(params["root"]), params["root"])
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        wanted = build(module.params)
-        mechanism = mechanism_of(module.params["root"])
-        installation = Installation(wanted, mechanism, module.params["root"])
-        actions = installation.plan()
+        schedules, wanted = build(module.params)
+        actions = schedules.plan()
         if not module.check_mode:
-            installation.apply(actions)
-        jobs = listed(wanted.system, wanted.jobs, module.params["root"])
+            schedules.apply(actions)
+        jobs = listed(module.params["system"], wanted, schedules.runs() if wanted else [])
     except RunbookError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**result_of(actions, jobs=jobs, mechanism=mechanism.name))
+    module.exit_json(**result_of(actions, jobs=jobs, mechanism=schedules.mechanism))
 
 
 if __name__ == "__main__":

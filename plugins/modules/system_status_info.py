@@ -103,6 +103,17 @@ verdict:
     level: red
     reasons: ["backend: has been stopped for 2m (exit code 137)"]
     next: ["backend: its log says why; start it again, and roll back what was deployed last if it does not stay up"]
+releases:
+  description:
+    - One finding for each Helm release, with its C(revision), C(status) and C(age_seconds); none where the platform has no Helm.
+  returned: success
+  type: list
+  elements: dict
+events:
+  description: One finding for each of the newest warnings of the platform, with C(event), C(message), C(count) and C(age_seconds).
+  returned: success
+  type: list
+  elements: dict
 services:
   description: One finding for each service, with its replicas. Every finding has C(object), C(level), C(reason), C(remedy).
   returned: success
@@ -131,7 +142,7 @@ stores:
 schedules:
   description:
     - One finding for each job, with its C(next) slot, its C(last_success) and what is C(due).
-    - C(last_run) and C(state) are those of the schedule that is installed on the host, where one is.
+    - C(last_run) and C(state) are those of the schedule that is installed on the host or in the cluster, where one is.
   returned: success
   type: list
   elements: dict
@@ -152,7 +163,7 @@ from ansible_collections.runbook.ops.plugins.module_utils import _arguments as a
 from ansible_collections.runbook.ops.plugins.module_utils._description import runtime_of, schedule_of
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._records import check_name, format_time, utc_now
-from ansible_collections.runbook.ops.plugins.module_utils._scheduling.records import read_runs
+from ansible_collections.runbook.ops.plugins.module_utils._scheduling.declared import runs_of
 from ansible_collections.runbook.ops.plugins.module_utils._status.backups import (
     judge_database,
     judge_schedules,
@@ -162,9 +173,11 @@ from ansible_collections.runbook.ops.plugins.module_utils._status.endpoints impo
 from ansible_collections.runbook.ops.plugins.module_utils._status.finding import verdict
 from ansible_collections.runbook.ops.plugins.module_utils._status.look import (
     Look,
+    events,
     file_systems,
     jobs,
     one_endpoint,
+    releases,
     services,
     take,
 )
@@ -188,9 +201,11 @@ def build(params: dict[str, Any]) -> dict[str, Look]:
     system, schedules = check_name("system", params["system"]), params["schedules"]
     return {
         **({"services": services(runtime, params["services"])} if runtime.services else {}),
+        "releases": releases(runtime),
+        "events": events(runtime),
         **{f"endpoint {endpoint.name}": one_endpoint(endpoint) for endpoint in endpoints_of(params["endpoints"])},
         "disks": file_systems(runtime, params["directories"]),
-        "schedules": jobs(lambda: judge_schedules(databases, schedules, read_runs(system), now)),
+        "schedules": jobs(lambda: judge_schedules(databases, schedules, runs_of(system, params["runtime"]), now)),
     }
 
 
@@ -199,8 +214,10 @@ def judged(params: dict[str, Any], sides: dict[str, Look]) -> dict[str, Any]:
     seen = take(sides)
     databases = params["databases"]
     sections = {
+        "releases": seen["releases"],
         "services": seen.get("services", []),
         "endpoints": [found for name in seen if name.startswith("endpoint ") for found in seen[name]],
+        "events": seen["events"],
         "disks": seen["disks"],
         "backups": [judge_database(database) for database in databases],
         "stores": judge_stores(databases),

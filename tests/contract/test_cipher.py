@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._cipher import gpg as _cipher_gpg
 from ansible_collections.runbook.ops.plugins.module_utils._cipher import program as _cipher_program
+from ansible_collections.runbook.ops.plugins.module_utils._cipher.base import KeyUnusable
 from ansible_collections.runbook.ops.plugins.module_utils._cipher.declared import decryptor, encryptor
 from ansible_collections.runbook.ops.plugins.module_utils._cipher.program import Filter
+from ansible_collections.runbook.ops.plugins.module_utils._description import require_known_recipients
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     CommandFailed,
     Damaged,
@@ -156,8 +158,15 @@ def test_recipients_of_the_accounts_keyring(keyring: Keyring, monkeypatch: pytes
     ],
 )
 def test_an_unusable_key_is_refused_by_name(keyring: Keyring, tool: str, name: str, why: str) -> None:
-    with pytest.raises(InputError, match=rf"recipients\[1\] is the key {keyring.fingerprint(name)}.*{why}"):
+    with pytest.raises(KeyUnusable, match=rf"recipients\[1\] is the key {keyring.fingerprint(name)}.*{why}"):
         encryptor([keyring.public("alice"), keyring.public(name)], "recipients", gpg=TOOLS[tool])
+
+
+def test_a_key_that_expired_is_its_own_databases_trouble_and_an_unknown_one_everybodys(keyring: Keyring) -> None:
+    database = {"engine": "files", "name": "env", "recipients": [keyring.public("expired")]}
+    require_known_recipients("databases[0]", database)
+    with pytest.raises(InputError, match=r"databases\[0\].recipients\[0\] is '/nowhere/key.asc'"):
+        require_known_recipients("databases[0]", {**database, "recipients": ["/nowhere/key.asc"]})
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -176,8 +185,9 @@ def test_a_fresh_subkey_serves_beside_an_expired_one(keyring: Keyring, tool: str
     ],
 )
 def test_what_is_no_key_is_refused(keyring: Keyring, tool: str, text: str, why: str) -> None:
-    with pytest.raises(InputError, match=why):
+    with pytest.raises(InputError, match=why) as caught:
         encryptor([text], "recipients", gpg=TOOLS[tool])
+    assert not isinstance(caught.value, KeyUnusable)
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -22,7 +22,7 @@ from contract.shelf import Shelf
 from contract.subjects.base import Subject
 
 SUBJECTS = [
-    pytest.param(stem, marks=pytest.mark.lab) if stem.endswith("_in_container") else stem
+    pytest.param(stem, marks=pytest.mark.lab) if stem.endswith(("_in_container", "_in_pod")) else stem
     for stem in sorted(
         path.stem for path in (Path(__file__).parent / "subjects").glob("[a-z]*.py") if path.stem != "base"
     )

@@ -54,11 +54,17 @@ def new_bucket(s3: S3Server, *, versions: bool = False, lock: bool = False, pref
     return store
 
 
-@pytest.fixture(params=["local", "s3", "s3-versions"])
+def minio(*names: str) -> list[Any]:
+    """Stores of the server that is built from its sources."""
+    return [pytest.param(name, marks=pytest.mark.lab) for name in names]
+
+
+@pytest.fixture(params=["local", "s3", "s3-versions", *minio("minio", "minio-versions")])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return LocalStore(str(tmp_path / "a root"))
-    return new_bucket(request.getfixturevalue("s3"), versions=request.param == "s3-versions")
+    server, _, versions = request.param.partition("-")
+    return new_bucket(request.getfixturevalue(server), versions=bool(versions))
 
 
 @pytest.fixture
@@ -66,9 +72,15 @@ def local(tmp_path: Path) -> LocalStore:
     return LocalStore(str(tmp_path / "root"))
 
 
+@pytest.fixture(params=["s3", *minio("minio")])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-def bucket(s3: S3Server) -> S3Store:
-    return new_bucket(s3)
+def bucket(server: S3Server) -> S3Store:
+    return new_bucket(server)
 
 
 def keys(store: Store, prefix: str = "") -> list[str]:
@@ -296,8 +308,8 @@ def test_delete_finds_keys_wherever_they_lie(store: Store) -> None:
         assert keys(store) == here
 
 
-def test_delete_takes_former_versions_too(s3: S3Server) -> None:
-    store = new_bucket(s3, versions=True)
+def test_delete_takes_former_versions_too(server: S3Server) -> None:
+    store = new_bucket(server, versions=True)
     client, name = store.bucket.client, store.bucket.name
     for size in (10, 20, 30):
         store.put("s/m", b"x" * size)
@@ -313,6 +325,7 @@ def test_delete_takes_former_versions_too(s3: S3Server) -> None:
 # Storage classes
 
 
+@pytest.mark.parametrize("store", ["local", "s3", "s3-versions"], indirect=True)
 def test_storage_class(store: Store) -> None:
     data = os.urandom(PART + 3)
     write(store, "s/data", data, storage_class="STANDARD_IA")
@@ -340,6 +353,25 @@ def test_storage_class(store: Store) -> None:
     assert store.delete(["s/data", "s/manifest.json"]).freed == len(data) + 2
 
 
+@pytest.mark.parametrize("store", minio("minio", "minio-versions"), indirect=True)
+def test_an_endpoint_may_have_fewer_classes(store: S3Store) -> None:
+    data = os.urandom(PART + 3)
+    with pytest.raises(Refused, match=r"does not have this storage class: correct storage_class\."):
+        write(store, "s/data", data, storage_class="STANDARD_IA")
+    assert (keys(store), remains(store)) == ([], [])
+    write(store, "s/data", data, storage_class="REDUCED_REDUNDANCY")
+    assert [entry.storage_class for entry in store.entries("")] == ["REDUCED_REDUNDANCY"]
+    for _twice in range(2):
+        store.set_storage_class("s/data", "STANDARD")
+    assert [entry.storage_class for entry in store.entries("")] == ["STANDARD"]
+    with pytest.raises(Refused, match=r"moving s/data to GLACIER failed: .* does not have this storage class"):
+        store.set_storage_class("s/data", "GLACIER")
+    assert b"".join(store.read("s/data")) == data
+    versions = store.bucket.client.list_object_versions(Bucket=store.bucket.name)["Versions"]
+    assert len(versions) == 1  # the version in the former class is gone
+    assert store.delete(["s/data"]).freed == len(data)
+
+
 def test_a_class_that_s3_does_not_have_is_refused(bucket: S3Store) -> None:
     bucket.put("x", b"")
     with pytest.raises(StoreError, match="LUKEWARM"):
@@ -355,10 +387,10 @@ def test_what_one_request_cannot_copy_is_copied_in_parts(bucket: S3Store, monkey
     client, named = bucket.bucket.client, bucket.bucket.name_of("x")
     client.put_object(**named, Body=data, Metadata={"colour": "red"}, ContentType="application/zstd")
     with counted(bucket) as requests:
-        bucket.set_storage_class("x", "STANDARD_IA")
+        bucket.set_storage_class("x", "REDUCED_REDUNDANCY")
     assert requests["UploadPartCopy"] == 3
     moved = client.head_object(**named)
-    assert (moved["StorageClass"], moved["Metadata"]) == ("STANDARD_IA", {"colour": "red"})
+    assert (moved["StorageClass"], moved["Metadata"]) == ("REDUCED_REDUNDANCY", {"colour": "red"})
     assert moved["ContentType"] == "application/zstd"
     assert b"".join(bucket.read("x")) == data
     assert not remains(bucket)
@@ -410,13 +442,13 @@ def test_sweep_takes_only_what_is_dead(store: Store) -> None:
 
 
 def _parts_arrived(store: Store) -> bool:
-    """Whether each unfinished upload has a part to be dated by: moto's uploads all begin in 2010."""
+    """Whether each unfinished upload has both its parts: one that comes later makes it younger than the sweep's moment."""
     if isinstance(store, LocalStore):
         return True
     assert isinstance(store, S3Store)
     client, name = store.bucket.client, store.bucket.name
     return all(
-        client.list_parts(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts")
+        len(client.list_parts(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts", ())) == 2
         for upload in client.list_multipart_uploads(Bucket=name)["Uploads"]
     )
 
@@ -449,12 +481,15 @@ def test_check_writes_nothing(store: Store) -> None:
 
 def test_an_absent_directory_is_an_empty_store(local: LocalStore) -> None:
     local.check(write=True)
+    assert not local.begun()
     assert (keys(local), local.sweep(""), local.delete(["x"]).deleted) == ([], [], ["x"])
     assert local.free_space()
     assert not os.path.exists(local.root)
+    local.put("x", b"y")
+    assert local.begun()
 
 
-def test_labels(s3: S3Server) -> None:
+def test_labels() -> None:
     assert LocalStore("/backups/").label == "local:/backups"
     assert S3Store("b", "/a/b/").label == "s3:b/a/b"
     assert S3Store("b").label == "s3:b"

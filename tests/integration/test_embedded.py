@@ -112,6 +112,17 @@ def test_a_server_that_died_is_started_on_its_port_with_its_data(home: str) -> N
     assert count(home, "conversations") == 18_000
 
 
+def test_servers_of_a_clone_that_was_deleted_are_started_anew(home: str) -> None:
+    """With this clone's programs, on the same data."""
+    before = count(home, "conversations")
+    state = state_of(home)
+    assert state["programs"] == sys.prefix
+    Path(home, "demo.json").write_text(json.dumps({**state, "programs": f"{sys.prefix}/deleted"}))
+    assert demo.up(home)["started"] == list(demo.SERVICES)
+    assert (state_of(home)["programs"], count(home, "conversations")) == (sys.prefix, before)
+    assert demo.up(home)["started"] == []
+
+
 def test_down_keeps_the_data_and_up_finds_it(home: str) -> None:
     client, name = bucket(home)
     client.put_object(Bucket=name, Key="archived", Body=b"kept", StorageClass="GLACIER")

@@ -86,6 +86,8 @@ def test_one_copy_is_damaged(
     assert outcome.verification.passed
     assert outcome.verification.restored_from == good.label
     assert outcome.recorded == {bad.label: "failed", good.label: "passed"}
+    (said,) = outcome.errors
+    assert f"in {bad.label} " in said and said.endswith(f"The copy in {good.label} was proved good.")
     (passed, reason), (other_passed, _reason) = recorded(protected, bad), recorded(protected, good)
     assert (passed, other_passed) == (False, True)
     assert reason

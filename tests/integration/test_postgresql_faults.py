@@ -334,10 +334,12 @@ def test_a_check_that_the_server_cannot_answer(shop: PostgresqlSubject, shelf: S
     )
     dump = shelf.take(engine)
     assert dump.observed == {"table_rows:orders": 20000}
+    assert dump.silent == ("table_rows:gone", "sql:nonsense", "sql:writes")
     with engine.scratch(shelf, str(scratch)) as place:
         engine.restore(shelf, place)
         results = engine.verify(shelf, place)
     assert [result.passed for result in results] == [False] * 7 + [True]
+    assert [result.answered for result in results] == [False] * 5 + [True] * 3
     assert 'relation "gone" does not exist' in results[0].observed
     assert "division by zero" in results[1].observed
     assert "read-only transaction" in results[2].observed

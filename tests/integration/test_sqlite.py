@@ -366,6 +366,7 @@ def test_a_mistaken_check_fails_its_verification_only(
         later.restore(shelf, place)
         results = later.verify(shelf, place)
     assert [result.passed for result in results] == [False, False, False, True]
+    assert [result.answered for result in results] == [False, False, False, True]
     assert "no such column" in results[0].observed
     assert "neither an ISO 8601 time" in results[1].observed
 

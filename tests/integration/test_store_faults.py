@@ -551,6 +551,15 @@ def test_an_upload_whose_beginning_was_lost_is_swept(bench: Bench, large: bytes)
     assert (bench.keys(), bench.unfinished()) == (["id/data"], [])
 
 
+def test_an_odd_answer_about_former_uploads_spoils_nothing(bench: Bench, large: bytes) -> None:
+    upload = b"<Upload><UploadId>somebody-elses</UploadId></Upload>"  # without its key
+    bench.proxy.inject(
+        "ListMultipartUploads", Reply(b"<ListMultipartUploadsResult>%b</ListMultipartUploadsResult>" % upload)
+    )
+    write(bench.store(), "id/data", large)
+    assert bench.keys() == ["id/data"]
+
+
 def test_a_copy_that_fails_leaves_the_object_where_it_was(bench: Bench) -> None:
     bench.behind.put("id/data", b"1")
     bench.proxy.inject("CopyObject", Answer(403, "AccessDenied"))

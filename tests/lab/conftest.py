@@ -17,8 +17,11 @@ from support.laboratory import Load, loading
 from support.processes import until
 
 from lab.erni import SYSTEM as ERNI
+from lab.go import Unavailable
 from lab.sme import SYSTEM as SME
 from lab.system import System
+from lab.valeo import SYSTEM as VALEO
+from lab.valeo import Valeo
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +36,21 @@ def sme(engine: None) -> System:
     return SME
 
 
+@pytest.fixture(scope="session")
+def valeo(cluster: None) -> Valeo:
+    try:
+        VALEO.up()
+    except Unavailable as reason:
+        pytest.skip(f"NOT RUN: {reason}")
+    return VALEO
+
+
 @pytest.fixture
 def load() -> Iterator[Load]:
     """Starts the load on a system; ``support.laboratory.told`` waits for its end and reads what it wrote down."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(system: System, *, seconds: float = 60, seed: int = 1) -> subprocess.Popen[str]:
+    def start(system: System | Valeo, *, seconds: float = 60, seed: int = 1) -> subprocess.Popen[str]:
         running.append(loading(system, seconds=seconds, seed=seed))
         return running[-1]
 

@@ -35,8 +35,8 @@ def system() -> str:
 @pytest.fixture
 def far(system: str) -> Iterator[S3Proxy]:
     """The laboratory's S3 server, by a way that can be cut; what the test leaves in it is deleted."""
-    s3.up([BUCKET])
-    state = s3.known()
+    s3.MOTO.up([BUCKET])
+    state = s3.MOTO.known()
     assert state
     with S3Proxy(state["endpoint_url"]) as proxy:
         yield proxy
@@ -58,7 +58,7 @@ def values(system: str, tmp_path: Path) -> dict[str, Any]:
 def test_s3_away_during_the_copy(
     erni: System, far: S3Proxy, values: dict[str, Any], tmp_path: Path, fault: Fault
 ) -> None:
-    state = s3.known()
+    state = s3.MOTO.known()
     assert state
     credentials = {key: state[key] for key in ("region", "access_key", "secret_key")}
     stores = [

@@ -22,6 +22,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     PlatformError,
     TimedOut,
 )
+from ansible_collections.runbook.ops.plugins.module_utils._runtime import _direct
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._docker import Docker
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.base import Instance
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.compose import ComposeRuntime
@@ -209,6 +210,43 @@ def test_an_image_without_a_shell_is_told(several: list[str], fault: Fault) -> N
     with pytest.raises(CommandFailed, match=r"image of .* has no shell") as caught:
         instance.run(["cat"], timeout=60)
     fault("an image without a shell", caught.value, "nothing was begun")
+
+
+def test_an_image_without_cksum_is_told(several: list[str], fault: Fault) -> None:
+    name = f"test-{os.urandom(4).hex()}"
+    several.append(container(name, "db", argv=("sh", "-c", "rm /usr/bin/cksum; exec sleep infinity")))
+    instance = on(name).resolve("db")
+    until(lambda: "sleep infinity" in processes(instance.name))
+    with pytest.raises(CommandFailed, match=r"image of .* has no cksum") as caught:
+        instance.run(["cat"], timeout=60)
+    fault("an image without cksum", caught.value, "what came is not believed")
+
+
+@pytest.mark.parametrize("lacks", ["", "/usr/bin/perl", "/usr/bin/perl /usr/bin/setsid"])
+def test_what_an_image_may_lack(several: list[str], monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
+    monkeypatch.setattr(_direct, "may", lambda: False)
+    name = f"test-{os.urandom(4).hex()}"
+    several.append(container(name, "db", argv=("sh", "-c", f"rm -f {lacks}; exec sleep infinity")))
+    instance = on(name).resolve("db")
+    until(lambda: "sleep infinity" in processes(instance.name))
+    came = bytearray()
+    instance.stream(["head", "-c", "3000001", "/dev/urandom"], came.extend, timeout=60)
+    assert (len(came), len(set(came))) == (3_000_001, 256)
+    copying = programs_of_a_stream(instance)
+    assert ("tee" in copying, "perl" in copying) == ("perl" in lacks, "perl" not in lacks)
+    with pytest.raises(TimedOut):
+        instance.run(["sleep", "1000"], timeout=0.5)
+
+
+def programs_of_a_stream(instance: Instance) -> set[str]:
+    """What runs in the container while a stream passes."""
+    seen: set[str] = set()
+
+    def look(_data: bytes) -> None:
+        seen.update(line.split()[0].rpartition("/")[2] for line in processes(instance.name))
+
+    instance.stream(["sh", "-c", "echo 1; sleep 1"], look, timeout=60)
+    return seen
 
 
 def test_a_container_whose_account_may_little_is_enough(several: list[str]) -> None:

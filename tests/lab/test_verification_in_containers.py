@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._engine.base import Engine
 from ansible_collections.runbook.ops.plugins.module_utils._errors import Damaged, NoSpace, RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._runtime import _twin
 from ansible_collections.runbook.ops.plugins.module_utils._runtime._compose_services import PROJECT
@@ -26,26 +25,10 @@ from contract.subjects.postgresql_in_container import ContainedPostgresql, conta
 from contract.subjects.redis_in_container import ContainedRedis
 from support.containers import Server
 from support.processes import end, start, until
+from support.verification import GREEDY, WAITING, heals, verified
 
 from lab.command import docker
 from lab.place import LABEL
-
-WAITING = """
-CREATE EXTENSION pg_trgm;
-CREATE FUNCTION waits(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-  IF current_setting('application_name') = 'pg_restore' THEN PERFORM pg_sleep(120); END IF; RETURN n; END $$;
-CREATE TABLE waiting AS SELECT 1 AS n;
-CREATE INDEX slow ON waiting (waits(n));
-"""
-"""Dumped at once, restored for two minutes."""
-
-GREEDY = """
-CREATE FUNCTION takes(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-  IF current_setting('application_name') = 'pg_restore' THEN PERFORM length(repeat('x', 900000000)); END IF; RETURN n; END $$;
-CREATE TABLE wanting AS SELECT 1 AS n;
-CREATE INDEX large ON wanting (takes(n));
-"""
-"""Restoring it takes 900 MB of memory."""
 
 
 def twins(server: Server) -> list[str]:
@@ -72,12 +55,6 @@ def untouched(server: Server) -> Iterator[None]:
     yield
     until(lambda: not twins(server))
     assert as_it_is(server) == before
-
-
-def verified(engine: Engine, shelf: Shelf, directory: Path) -> bool:
-    with engine.scratch(shelf, str(directory)) as place:
-        engine.restore(shelf, place)
-        return all(result.passed for result in engine.verify(shelf, place))
 
 
 def programs(name: str) -> list[tuple[int, str]]:
@@ -120,15 +97,6 @@ def waiting(postgres_container: Server, shelf: Shelf) -> Iterator[ContainedPostg
         assert isinstance(made, ContainedPostgresql)
         shelf.take(made.engine())
         yield made
-
-
-def heals(waiting: ContainedPostgresql, shelf: Shelf, directory: Path) -> None:
-    """The next run, of a backup that does not wait, is nothing out of the ordinary."""
-    with waiting.connect() as connection:
-        connection.execute("DROP INDEX slow")
-    engine = waiting.engine([{"table": "waiting", "rows": "source"}])
-    shelf.take(engine)
-    assert verified(engine, shelf, directory)
 
 
 # What is made, and what is not touched

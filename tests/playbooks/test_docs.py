@@ -113,6 +113,10 @@ def test_the_described_example_is_understood(tmp_path: Path) -> None:
     for database in told["databases"]:  # no keyring of a test's holds the example's key
         database.update(recipients=[], plaintext=True)
     assert [str(found.scope) for found in parsed(told)] == ["acme/postgresql/shop", "acme/files/configuration"]
+    (told,) = described(tmp_path / "inventories/nimbus", SHOP_DB_PASSWORD="of-shop").values()
+    told["databases"][1].update(recipients=[], plaintext=True)
+    assert [str(found.scope) for found in parsed(told)] == ["nimbus/postgresql/shop", "nimbus/files/configuration"]
+    assert told["runtime"]["scratch_namespace"] == "shop-scratch"
 
 
 def examples() -> list[tuple[str, str, dict[str, Any]]]:

@@ -12,14 +12,10 @@ from typing import Any
 
 import pysequoia
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError
 from command_line import ROOT
 from support.playbook import Demo, described, parsed
 
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
-SUPPORTED_RUNTIMES = {"local", "compose"}
-"""Others are described already; this release says that it does not run on them."""
-
 ENVIRONMENT = {
     "DB_PASSWORD": "of-erni", "REDIS_PASSWORD": "of-cache", "NEUROERP_DB_PASSWORD": "of-neuroerp",
     "VALEO_ERP_DB_PASSWORD": "of-valeo-erp", "VALEO_REPOSITORY": "/srv/valeo",
@@ -67,16 +63,26 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "stores": [{"path": "/workspaces/sme_erp/backend/backups"}, {"type": "s3"}],
     },
     "neuroerp": {
-        "runtime": {"type": "kubernetes", "namespace": "neuroerp"},
+        "runtime": {"type": "kubernetes", "context": "valeo", "namespace": "neuroerp", "scratch_namespace": "valeo-scratch"},
         "databases": {
             "postgresql/neuroerp": {"user": "postgres", "password": "of-neuroerp"},
             "files/configuration": {"paths": ["/srv/valeo/charts/neuroerp/values.yaml"]},
         },
         "stores": [{"path": "/backups"}, {"bucket": "neuroerp-archive-backup"}],
+        "archive": {
+            "objects": {"type": "local", "path": "/data/archives"},
+            "sources": [
+                {"type": "s3", "bucket": "neuroerp-archive-backup", "prefix": "latest", "region": "eu-central-1"},
+                {"type": "s3", "bucket": "neuroerp-archive-backup", "region": "eu-central-1"},
+            ],
+        },
     },
     "valeo-erp": {
-        "runtime": {"type": "kubernetes", "namespace": "production"},
-        "databases": {"postgresql/valeo_erp": {"port": 5432, "user": "valeo_erp", "password": "of-valeo-erp"}},
+        "runtime": {"type": "kubernetes", "context": "valeo", "namespace": "production", "scratch_namespace": "valeo-scratch"},
+        "databases": {
+            "postgresql/valeo_erp": {"port": 5432, "user": "valeo_erp", "password": "of-valeo-erp"},
+            "files/configuration": {},
+        },
         "stores": [{"path": "/backups"}, {"bucket": "neuroerp-archive-backup"}],
     },
 }  # fmt: skip
@@ -116,15 +122,7 @@ def test_the_modules_understand_it(
     if any("@" in recipient for recipient in recipients) and not shutil.which("gpg"):
         pytest.skip("NOT RUN: there is no gpg, in whose keyring an address is looked up")
     monkeypatch.setenv("GNUPGHOME", keys["GNUPGHOME"])
-    changes: dict[str, Any] = {}
-    if system["runtime"]["type"] not in SUPPORTED_RUNTIMES:
-        with pytest.raises(InputError, match=rf"runtime.type is '{system['runtime']['type']}', this release runs"):
-            parsed(system)
-        changes = {
-            "runtime": {"type": "local"},
-            "databases": [{"host": "127.0.0.1", **database, "service": ""} for database in system["databases"]],
-        }
-    databases = parsed(system, **changes)
+    databases = parsed(system)
     assert [f"{found.scope.engine}/{found.scope.database}" for found in databases] == list(
         DOCUMENTED[host]["databases"]
     )
@@ -140,6 +138,7 @@ def test_the_documents_values_are_there(told: dict[str, dict[str, Any]], host: s
         assert databases[name].items() >= values.items()
     for store, values in zip(system["stores"], documented["stores"], strict=True):
         assert store.items() >= values.items()
+    assert system["archive"].items() >= documented.get("archive", {}).items()
     assert system["schedules"]["backup"] == DAILY
     assert {name: rule["within"] for name, rule in system["policy"].items()} == RETENTION
     assert {n: rule["storage_class"] for n, rule in system["policy"].items() if "storage_class" in rule} == ARCHIVED

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import said
+from command_line import HERE, said
 from support.playbook import play, write_inventory
 
 CANARY = "canary-7f3d2b"
@@ -20,7 +20,9 @@ CANARY = "canary-7f3d2b"
 def test_arguments_stay_out_of_files(tmp_path: Path, overridden: dict[str, str], written: bool) -> None:
     """The module itself looks, while it runs, for files that hold its argument."""
     look = f"find {tmp_path} -type f -exec grep --files-with-matches {CANARY} {{}} +"
-    found = said("ansible", "localhost", "-m", "command", "-a", look, ANSIBLE_REMOTE_TMP=str(tmp_path), **overridden)
+    found = said(
+        "ansible", *HERE, "localhost", "-m", "command", "-a", look, ANSIBLE_REMOTE_TMP=str(tmp_path), **overridden
+    )
     assert (str(tmp_path) in found) is written
 
 

@@ -72,6 +72,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt_required": ({"runbook_polcy": POLICY}, "runbook_policy is not set, but runbook_polcy is: correct its name"),
     "somebody_elses": ({"runbook_url": "/m"}, "runbook_url is read by nothing: docs/describe_a_system.md has every variable"),
     "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "databases[0].recipients is empty"),
+    "recipient": ({"runbook_databases": [{**DATABASE, "recipients": ["me@example.org"]}]}, "recipients[0] is me@example.org, which"),
+    "key_file": ({"runbook_databases": [{**DATABASE, "recipients": ["/etc/no.asc"]}]}, "recipients[0] is '/etc/no.asc', and no key"),
     "check": ({"runbook_databases": [{**DATABASE, "checks": [{"table": "t", "row": 1}]}]}, "databases[0].checks[0] has row beside table"),
     "schedule": ({"runbook_schedules": {"backup": "daily"}}, "schedules.backup is 'daily'"),
     "prune_schedule": ({"runbook_schedules": {"prune": "nightly"}}, "schedules.prune is 'nightly'"),
@@ -104,6 +106,11 @@ def test_a_mistake_is_told_before_anything_is_touched(mistaken: tuple[Path, Run]
 def test_an_inventory_that_is_not_there_is_no_run_that_went_well() -> None:
     run = ended("ansible-playbook", "-i", "inventories/demmo", "playbooks/backup.yml")
     assert run.returncode != 0 and "inventories/demmo" in run.stderr
+
+
+def test_a_run_without_an_inventory_is_no_run_that_went_well() -> None:
+    run = ended("ansible-playbook", "playbooks/backup.yml")
+    assert run.returncode != 0 and "No inventory was parsed" in run.stderr
 
 
 def inputs(role: str) -> set[str]:
@@ -206,3 +213,17 @@ def test_a_store_that_is_away_keeps_no_other_from_being_served(broken: tuple[Pat
     assert run.returncode != 0 and "s3:nobodys-bucket" in run.failures()[-1] and len(run.failures()) == 1
     assert "files/settings" in run.summary()
     assert run.kinds() == ({"verify"} if playbook == "verify_backups.yml" else set())
+
+
+def test_a_refused_plan_is_told_in_a_line_and_deletes_nothing(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path / "inventory", {"one": {**described(tmp_path, "one"), "runbook_policy": {"last": {"count": 1}}}}
+    )
+    for _ in range(3):
+        assert play("backup.yml", "-e", "backup_label=manual", inventory=inventory).returncode == 0
+    run = play("prune_backups.yml", "-e", "backup_prune_max_delete=1", inventory=inventory)
+    (said,) = run.failures()
+    assert run.returncode != 0 and "2 of 3 backups would be deleted, max_delete allows 1" in said
+    assert "files/settings in local:" in run.summary() and ": all 3 stay, REFUSED" in run.summary()
+    assert "-e backup_prune_max_delete=100% --check --diff" in run.summary() and run.actions() == []
+    assert len(list((tmp_path / "one.store").glob("one/files/settings/*/manifest.json"))) == 3

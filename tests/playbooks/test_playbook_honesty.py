@@ -83,8 +83,9 @@ CASES = {
     "verify_backups.yml": Case(give_backups, frozenset({"verify"})),
 }
 
-ELSEWHERE = {"demo.yml", "host.yml", "schedule.yml"}
-"""The demo refuses to be predicted, see below; what is installed on a host is compared in test_schedule.py."""
+ELSEWHERE = {"demo.yml", "host.yml", "schedule.yml", "archive_verify.yml", "archive_restore.yml"}
+"""The demo refuses to be predicted, see below; what is installed on a host is compared in test_schedule.py, and an archive in
+test_archive.py."""
 
 
 def test_every_playbook_is_compared() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import ROOT, ended, repository_files, said
+from command_line import HERE, ROOT, ended, repository_files, said
 
 
 def names(pattern: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_modules_run(layout: Layout) -> None:
         }
     ]
     (layout.directory / "modules.yml").write_text(yaml.safe_dump(play))
-    told = layout.said("ansible-playbook", "modules.yml")
+    told = layout.said("ansible-playbook", *HERE, "modules.yml")
     assert told.count("...ignoring") == len(MODULES), told
     assert not re.search("couldn't resolve|Could not find|Traceback|MODULE FAILURE", told), told
 
@@ -122,7 +122,7 @@ def test_modules_run(layout: Layout) -> None:
 def test_roles_and_playbooks(layout: Layout) -> None:
     play = [{"hosts": "localhost", "tasks": [{"ansible.builtin.import_role": {"name": name}} for name in ROLES]}]
     (layout.directory / "roles.yml").write_text(yaml.safe_dump(play))
-    layout.said("ansible-playbook", "--syntax-check", "roles.yml", *PLAYBOOKS)
+    layout.said("ansible-playbook", *HERE, "--syntax-check", "roles.yml", *PLAYBOOKS)
 
 
 def test_outside_a_layout_nothing_is_found(tmp_path: Path) -> None:

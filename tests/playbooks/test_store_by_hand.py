@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from command_line import ROOT, ended
+from command_line import HERE, ROOT, ended
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 HOUR = timedelta(hours=1)
@@ -123,7 +123,7 @@ def module(name: str, store: Store, *flags: str, fails: bool = False, **argument
     rules = {"policy": {"last": {"count": 2}}, "cache_dir": str(store.root.parent / "cache")}
     if name == "backup_retention":
         rules["max_delete"] = "100%"
-    argv = ["ansible", "localhost", "-m", f"runbook.ops.{name}", "-a", json.dumps({**rules, **given}), *flags]
+    argv = ["ansible", *HERE, "localhost", "-m", f"runbook.ops.{name}", "-a", json.dumps({**rules, **given}), *flags]
     result = ended(*argv, cwd=ROOT, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
     assert result.returncode == (2 if fails else 0), result.stdout
     returned: dict[str, Any] = json.loads(result.stdout[result.stdout.index("=> {") + 3 :])

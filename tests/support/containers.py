@@ -60,10 +60,10 @@ def state_of(name: str) -> str:
 
 
 @contextmanager
-def project(*options: str, docker_host: str = DEFAULT) -> Iterator[ComposeRuntime]:
+def project(*options: str, docker_host: str = DEFAULT, image: str = "base") -> Iterator[ComposeRuntime]:
     """A project with one idle container, of the service ``service``."""
     name = f"test-{secrets.token_hex(4)}"
-    made = container(name, "service", *options)
+    made = container(name, "service", *options, image=image)
     try:
         yield on(name, docker_host)
     finally:

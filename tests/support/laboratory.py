@@ -17,11 +17,12 @@ from command_line import ROOT
 from support.playbook import Run, play
 
 from lab.system import System
+from lab.valeo import Valeo
 
 Load = Callable[..., subprocess.Popen[str]]
 
 
-def loading(system: System, *, seconds: float, seed: int) -> subprocess.Popen[str]:
+def loading(system: System | Valeo, *, seconds: float, seed: int) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "lab", "load", system.name, "--seconds", str(seconds), "--seed", str(seed)]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
@@ -34,7 +35,9 @@ def told(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[dict[str,
     return last["summary"], failures
 
 
-def protect(system: System, playbook: str, *arguments: str, layers: tuple[Path, ...] = (), **environment: str) -> Run:
+def protect(
+    system: System | Valeo, playbook: str, *arguments: str, layers: tuple[Path, ...] = (), **environment: str
+) -> Run:
     """A playbook on a system of the laboratory; ``layers`` are inventories of a test's own, on top of all."""
     over = [argument for layer in (ROOT / "lab/inventories" / system.name, *layers) for argument in ("-i", str(layer))]
     return play(playbook, *over, *arguments, inventory=ROOT / "inventories" / system.name, **environment)

@@ -20,9 +20,11 @@ import boto3
 import redis
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.runbook.ops.plugins.module_utils._arguments import ENDPOINTS
+from ansible_collections.runbook.ops.plugins.module_utils._archive.declared import archive_of
+from ansible_collections.runbook.ops.plugins.module_utils._arguments import ARCHIVE, ENDPOINTS
 from ansible_collections.runbook.ops.plugins.module_utils._policy import parse_max_delete
 from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import Described
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
 from ansible_collections.runbook.ops.plugins.module_utils._status.endpoints import endpoints_of
 from ansible_collections.runbook.ops.plugins.modules import backup_info
 from command_line import ROOT, ended
@@ -237,6 +239,7 @@ DESCRIBED = {
     "keep_labelled": "{{ runbook_keep_labelled | default('30d') }}",
     "max_delete": "{{ runbook_max_delete | default('50%') }}",
     "endpoints": "{{ runbook_endpoints | default([]) }}",
+    "archive": "{{ runbook_archive | default({}) }}",
 }
 """A description, as the roles' defaults read it from an inventory."""
 
@@ -257,6 +260,11 @@ def parsed(description: Mapping[str, Any], **changes: Any) -> list[Described]:
     """As the modules parse a description: Ansible's part first, then ours."""
     told = {**description, **changes}
     parse_max_delete("max_delete", told.pop("max_delete"))  # the pruning's own
+    if archive := told.pop("archive"):
+        result = ArgumentSpecValidator({"archive": ARCHIVE}).validate({"archive": archive})
+        assert result.error_messages == [], result.error_messages
+        declared = result.validated_parameters["archive"]
+        archive_of("archive", {**declared, "database": {**declared["database"], "service": ""}}, LocalRuntime())
     status = ArgumentSpecValidator({"endpoints": ENDPOINTS}).validate({"endpoints": told.pop("endpoints")})
     assert status.error_messages == [], status.error_messages
     endpoints_of(status.validated_parameters["endpoints"])

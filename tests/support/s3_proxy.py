@@ -17,8 +17,8 @@ import http.client
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -91,7 +91,15 @@ class Drip:
     every: float = 0.05
 
 
-Fault = Answer | Reply | Silence | Cut | LostAnswer | Flip | Header | Drip
+@dataclass(frozen=True)
+class Meanwhile:
+    """Something happens when so much of a request's body has been passed on to the server."""
+
+    happens: Callable[[], object]
+    after: int = 0
+
+
+Fault = Answer | Reply | Silence | Cut | LostAnswer | Flip | Header | Drip | Meanwhile
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,8 @@ class Request:
     method: str
     path: str
     operation: str
+    headers: frozenset[str] = field(default=frozenset(), repr=False)
+    """Their names, in lower case."""
 
 
 @dataclass
@@ -213,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         operation = operation_of(self.command, self.path, copies="x-amz-copy-source" in self.headers)
-        faults = self.server.proxy.faults_for(Request(self.command, self.path, operation))
+        headers = frozenset(map(str.lower, self.headers))
+        faults = self.server.proxy.faults_for(Request(self.command, self.path, operation, headers))
         try:
             self._with(faults)
         except (_Reset, OSError):
@@ -269,8 +280,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _altered(self, blocks: Iterator[bytes], faults: list[Fault], of: str) -> Iterator[bytes]:
         flips = [fault.at for fault in faults if isinstance(fault, Flip) and fault.of == of]
         cuts = [fault.after for fault in faults if isinstance(fault, Cut) and fault.of == of]
+        events = [fault for fault in faults if isinstance(fault, Meanwhile) and of == "request"]
         done = 0
         for block in blocks:
+            for event in events:
+                if done <= event.after < done + len(block):
+                    event.happens()
             changed = bytearray(block)
             for at in flips:
                 if done <= at < done + len(block):

@@ -16,12 +16,19 @@ from ansible_collections.runbook.ops.plugins.module_utils._store.s3 import S3Sto
 @contextmanager
 def counted(store: S3Store) -> Iterator[Counter[str]]:
     """The requests that ``store`` sends while the context lasts, those that are tried again included."""
+    with counted_client(store.bucket.client) as requests:
+        yield requests
+
+
+@contextmanager
+def counted_client(client: Any) -> Iterator[Counter[str]]:
+    """The same of a client of boto3's."""
     requests: Counter[str] = Counter()
 
     def count(event_name: str, **_: Any) -> None:
         requests[event_name.rpartition(".")[2]] += 1
 
-    events = store.bucket.client.meta.events
+    events = client.meta.events
     events.register("before-send.s3", count)
     try:
         yield requests

@@ -112,6 +112,9 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "equal counts of keys": (
         checks("redis", {"keys": "*", "expect": "source"}), "databases[0].checks[0].expect is source", "give a number",
     ),
+    "rows of a word": (checks("sqlite", {"table": "t", "rows": "sauce"}), "[0].rows is 'sauce'", "or source"),
+    "keys of a word": (checks("redis", {"keys": "*", "expect": "many"}), "[0].expect is 'many'", "such as >=1"),
+    "rows of a wrong comparison": (checks("postgresql", {"table": "t", "rows": "=>1"}), "[0].rows is '=>1'", "such as >=1"),
     "check twice": (checks("sqlite", *[{"table": "t", "rows": 1}] * 2), "declares table_rows:t twice", "keep one"),
     "freshness": (checks("sqlite", {"table": "t", "newest": "at", "within": "x"}), "[0].within is 'x'", "such as 24h"),
 }  # fmt: skip

@@ -48,6 +48,29 @@ def test_a_variable_of_somebody_elses_is_refused_only_in_a_description_of_ours()
     assert misspelt({}, ["runbook_url", "runbook_wiki"]) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("backup_lable", "backup_label"),
+        ("backup_verify_nwo", "backup_verify_now"),
+        ("archive_restore_wiat", "archive_restore_wait"),
+        ("schedule_sate", "schedule_state"),
+        ("status_fial", "status_fail"),
+    ],
+)
+def test_a_slip_in_what_a_run_is_asked_for_is_told(name: str, meant: str) -> None:
+    (sentence,) = misspelt({}, ["runbook_system"], [name, meant, "backup_stores"])
+    assert sentence == f"{name} is read by nothing: write {meant}, or another name."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backup_dir", "backup_server", "schedule", "status_page_url", "host_name", "backup_database", "backup_store"],
+)
+def test_what_is_near_to_no_input_is_somebodys_own(name: str) -> None:
+    assert misspelt({}, ["runbook_system"], [name]) == []
+
+
 def test_a_required_variable_that_is_written_otherwise() -> None:
     assert unset("runbook_policy", ["runbook_system", "runbook_polcy"], KNOWN).startswith(
         "runbook_policy is not set, but runbook_polcy is: correct its name"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, PlatformError
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
+from ansible_collections.runbook.ops.plugins.module_utils._runtime.releases import Event, Release
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.services import Replica, Service
 from ansible_collections.runbook.ops.plugins.module_utils._scheduling.records import Run
 from ansible_collections.runbook.ops.plugins.module_utils._status import look
@@ -30,6 +31,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._status.endpoints impo
 )
 from ansible_collections.runbook.ops.plugins.module_utils._status.finding import Finding, Level, verdict
 from ansible_collections.runbook.ops.plugins.module_utils._status.look import Look, file_systems, services, take
+from ansible_collections.runbook.ops.plugins.module_utils._status.releases import judge_events, judge_releases
 from ansible_collections.runbook.ops.plugins.module_utils._status.screen import WIDTH, headline, screen
 from ansible_collections.runbook.ops.plugins.module_utils._status.services import judge_services
 
@@ -239,6 +241,9 @@ def test_a_schedule(database: dict[str, Any], runs: list[Run], level: str, reaso
     (judged,) = judge_schedules([database], {"backup": "0 2 * * *"}, runs, NOW)
     assert judged.object == "backup" and judged.level.word == level and reason in judged.reason
     assert bool(judged.reason) == bool(reason)
+    assert ("schedule.yml" in judged.remedy) == (not runs or level == "amber"), (
+        "what nobody runs is told even where all is well"
+    )
 
 
 def test_every_job_has_its_next_slot() -> None:
@@ -262,6 +267,7 @@ GREEN, AMBER, RED = (
         ([], "green", "🟢", []),
         ([GREEN], "green", "🟢", []),
         ([GREEN, AMBER], "amber", "🟠", ["b: is slow"]),
+        ([Finding("a", remedy="install it")], "green", "🟢", []),
         ([AMBER, RED, GREEN], "red", "🔴", ["c: is down", "b: is slow"]),
         ([RED, Finding("d", Level.RED, "is down", "start it")], "red", "🔴", ["c, d: is down"]),
     ],
@@ -271,8 +277,50 @@ def test_the_worst_is_the_verdict(findings: list[Finding], level: str, light: st
     assert (told["level"], told["light"], told["reasons"]) == (level, light, reasons)
 
 
+def release(status: str, **ago: float) -> Release:
+    return Release("neuroerp", 7, status, NOW - timedelta(**ago))
+
+
+def event(**ago: float) -> Event:
+    return Event("Pod/db-0", "BackOff", "Back-off restarting failed container", 4, NOW - timedelta(**ago))
+
+
+STUCK, WARNED = release("pending-upgrade", hours=1), event(minutes=3)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "levels", "reason"),
+    [
+        ([], None, [], None),
+        ([], "neuroerp", ["red"], "is no Helm release here"),
+        ([release("deployed", days=3)], "neuroerp", ["green"], ""),
+        ([release("deployed", days=3)], "other", ["red", "green"], "is no Helm release here"),
+        ([release("pending-upgrade", minutes=2)], None, ["amber"], "is pending-upgrade for 2m"),
+        ([STUCK], None, ["red"], "has been pending-upgrade for 1h: the Helm that did it was interrupted"),
+        ([release("failed", hours=1)], None, ["red"], "failed to be deployed, revision 7"),
+        ([Release("neuroerp", 7, "superseded", None)], None, ["red"], "is superseded, revision 7"),
+    ],
+)
+def test_releases(found: list[Release], expected: str | None, levels: list[str], reason: str | None) -> None:
+    judged = judge_releases(found, expected, NOW)
+    assert [finding.level.word for finding in judged] == levels
+    assert next((finding.reason for finding in judged), None) == reason
+    assert all(finding.remedy for finding in judged if finding.level)
+
+
+def test_a_warning_is_amber_while_it_is_fresh_and_the_newest_are_shown() -> None:
+    (fresh,), (old,) = judge_events([WARNED], NOW), judge_events([event(minutes=11)], NOW)
+    assert (fresh.level.word, fresh.reason) == ("amber", "BackOff, 4 times: Back-off restarting failed container")
+    assert fresh.remedy == "kubectl describe pod/db-0 tells all of it" and old.level.word == "green"
+    many = [event(minutes=minutes) for minutes in range(60)]
+    assert [finding.facts["age_seconds"] for finding in judge_events(many[::-1], NOW)] == [0, 60, 120, 180, 240]
+    assert judge_events([Event("Pod/db-0", "BackOff", "", 1, None)], NOW) == []
+
+
 def told(*, endpoint: Answer, replicas: tuple[Replica, ...] = (WELL,)) -> dict[str, Any]:
     sections = {
+        "releases": judge_releases([STUCK], None, NOW),
+        "events": judge_events([WARNED], NOW),
         "services": judge_services([service(*replicas), service(name="a-service-with-a-long-name")], [], NOW),
         "endpoints": [judge_endpoint(Endpoint("health", "http://localhost:8000/health", 200, 5), endpoint)],
         "disks": [judge_disk(Disk("/", 85 << 30, 15 << 30))],
@@ -292,16 +340,27 @@ def test_the_screen_begins_with_the_verdict_and_ends_with_what_to_do() -> None:
     lines = screen(status).splitlines()
     assert (
         lines[0] == "erni is RED, 2026-03-01 12:00Z"
-        and lines[1] == "  - backend: has been stopped for 2m (exit code 137)"
+        and lines[1] == "  - neuroerp: has been pending-upgrade for 1h: the Helm that did it was interrupted"
     )
-    assert [line.split() for line in lines if line.startswith("  RED")][:2] == [
+    assert "  AMBER  Pod/db-0  3m ago  BackOff x4  Back-off restarting failed container" in lines
+    assert [line.split() for line in lines if line.startswith("  RED")][:3] == [
+        ["RED", "neuroerp", "pending-upgrade", "1h", "revision", "7"],
         ["RED", "backend", "stopped", "2m", "0", "restarts", "erni-backend:1.4", "abababababab"],
         ["RED", "health", "500", "12", "ms", "http://localhost:8000/health"],
     ]
     after = lines[lines.index("NEXT") + 1 :]
-    assert after[0].startswith("  - backend: its log says why") and any("prune_backups.yml" in line for line in after)
+    assert any(line.startswith("  - backend: its log says why") for line in after) and any(
+        "prune_backups.yml" in line for line in after
+    )
     assert all(len(line) <= WIDTH and line == line.rstrip() for line in lines)
     assert all(ord(character) < 0x10000 for line in lines for character in line), "Ansible shows these as they are"
+
+
+def test_a_backup_that_failed_its_verification_is_not_shown_as_a_verified_one() -> None:
+    row = judge_database({**DATABASE, "verification": {"result": "failed", "reason": "bytes changed"}}).to_dict()
+    status = {**told(endpoint=Answer(0.1, 200), replicas=(WELL,)), "backups": [row]}
+    assert "FAILED; passed 2026-03-01 03:10Z" in screen(status)
+    assert "FAILED" not in screen({**status, "backups": [judge_database(DATABASE).to_dict()]})
 
 
 def test_a_screen_of_many_replicas_names_each() -> None:
@@ -311,7 +370,7 @@ def test_a_screen_of_many_replicas_names_each() -> None:
 
 def test_the_headline_has_the_light_and_the_first_reason() -> None:
     assert headline(told(endpoint=Answer(0.1, 200), replicas=(DOWN,))).startswith(
-        "🔴 erni is red: backend: has been stopped"
+        "🔴 erni is red: neuroerp: has been pending-upgrade"
     )
     calm = {"system": "erni", "verdict": verdict([GREEN])}
     assert headline(calm) == "🟢 erni is green: all is well"

@@ -12,7 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
+from .._errors import InputError
 from .._runtime.base import Sink
+
+
+class KeyUnusable(InputError):
+    """A recipient that nothing can be sealed to now, though it was found: it may have been good when it was named."""
 
 
 class Encryptor(ABC):

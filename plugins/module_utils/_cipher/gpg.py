@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from .._errors import CommandFailed, Damaged, InputError, MissingLibrary, TimedOut
 from .._scratch import scratch_directory
+from .base import KeyUnusable
 from .openpgp import is_block, read_key, shorten
 from .program import Filter, ProgramDecryptor, ProgramEncryptor
 
@@ -96,7 +97,7 @@ class GpgEncryptor(ProgramEncryptor):
             raise InputError(f"{where} ({shorten(text)}) holds no OpenPGP public key.")
         usable = [key for key in keys if key.fault is None]
         if not usable:
-            raise InputError(
+            raise KeyUnusable(
                 f"{where} is the key {keys[0].fingerprint} ({keys[0].user}), which {keys[0].fault}: "
                 "nothing can be encrypted to it. Give a valid one."
             )

@@ -20,6 +20,7 @@ from typing import Any
 from .._errors import CommandFailed, Damaged, InputError
 from .._require import require
 from .._scratch import scratch_directory
+from .base import KeyUnusable
 from .openpgp import is_block, read_key, shorten
 from .program import Filter, ProgramDecryptor, ProgramEncryptor
 
@@ -58,7 +59,7 @@ def _usable(certificate: Any, where: str) -> Any:
     now = datetime.now(timezone.utc)
     if certificate.is_revoked or (certificate.expiration is not None and certificate.expiration <= now):
         why = "was revoked" if certificate.is_revoked else "has expired"
-        raise InputError(f"{whose}, which {why}: nothing can be encrypted to it. Give a valid one.")
+        raise KeyUnusable(f"{whose}, which {why}: nothing can be encrypted to it. Give a valid one.")
     kept: list[Any] = []
     subkey: list[Any] = []
     for part in [*packet.PacketPile.from_bytes(bytes(certificate)), None]:
@@ -71,7 +72,7 @@ def _usable(certificate: Any, where: str) -> Any:
     try:
         sealed = pysequoia.encrypt(b"", recipients=[certificate], armor=False)
     except RuntimeError:
-        raise InputError(
+        raise KeyUnusable(
             f"{whose}, which has no valid subkey for encryption: nothing can be encrypted to it. Give a valid one."
         ) from None
     if sealed[2 if sealed[1] < 192 else 3] == 6:  # the first packet's version stands behind its tag and length

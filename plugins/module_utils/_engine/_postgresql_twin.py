@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .. import _server
 from .._errors import EngineError
-from .._runtime.base import Completed, Limits, Twin
+from .._runtime.base import Completed, Instance, Limits
 from ._postgresql_connection import Target, session
 from ._postgresql_programs import Programs
 from ._postgresql_scratch import APPLICATION, SERVER_SETTINGS, ScratchDatabase, create, database_name
@@ -44,7 +44,7 @@ class TwinDatabase(ScratchDatabase):
 
 @contextmanager
 def in_twin(
-    twin: Twin, programs: Programs, directory: str, *, limits: Limits, backup_id: str, encoding: str
+    twin: Instance, programs: Programs, directory: str, *, limits: Limits, backup_id: str, encoding: str
 ) -> Iterator[ScratchDatabase]:
     """A server in the twin, and one database in it; both end with the twin."""
     # No role of a backup has this name, so all of them can be created beside it.
@@ -83,7 +83,7 @@ def _within(limits: Limits) -> dict[str, str]:
     return {"shared_buffers": f"{part}MB", "maintenance_work_mem": f"{part}MB"}
 
 
-def _done(twin: Twin, program: str, argv: list[str], stdin: bytes = b"") -> Completed:
+def _done(twin: Instance, program: str, argv: list[str], stdin: bytes = b"") -> Completed:
     ended = twin.run(argv, timeout=_SETUP_SECONDS, stdin=stdin)
     if ended.returncode != 0:
         raise EngineError(

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from .. import _server
 from .._errors import CommandFailed, EngineError, MissingLibrary, NoSpace, TimedOut
 from .._redis.connection import Login, Redis, Unavailable
-from .._runtime.base import Instance, Twin
+from .._runtime.base import Instance
 from .._runtime.local import LocalInstance
 from .base import Place
 
@@ -37,10 +37,11 @@ _ANSWER_SECONDS = 60.0
 class RedisPlace(Place):
     """An empty directory, and the server once it was started on the file that was put there.
 
-    ``memory`` is what the server may take, where it is limited.
+    ``memory`` is what the server may take, where it is limited; ``on_this_host`` whether it takes it of this host's.
     """
 
     memory: int | None = None
+    on_this_host: bool = True
 
     def __init__(self, directory: str, server_version: str) -> None:
         self.directory = directory
@@ -116,9 +117,10 @@ class HostPlace(RedisPlace):
 class TwinPlace(RedisPlace):
     """In a twin, whose end ends the server."""
 
-    def __init__(self, twin: Twin, binary: str, memory: int) -> None:
+    def __init__(self, twin: Instance, binary: str, memory: int) -> None:
         super().__init__(_HOME, version(twin, binary))
         self.memory = memory
+        self.on_this_host = twin.on_this_host
         self._twin = twin
         self._binary = binary
         self._log = os.path.join(_HOME, "log")

@@ -37,12 +37,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Dump:
-    """What ``dump`` achieved. ``observed`` maps check names to their values in the very snapshot dumped."""
+    """What ``dump`` achieved. ``observed`` maps check names to their values in the very snapshot dumped; ``silent`` are the
+    names of those that it did not answer."""
 
     server_version: str
     tool: str
     consistent_at: datetime
     observed: Mapping[str, Any] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
 
 
 class ArtefactReader(ABC):

@@ -11,15 +11,18 @@ rather than being left out.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import platform
 import stat
 import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import IO, Any, Self, cast
 
 from .._checks import Check, parse_checks
@@ -36,6 +39,12 @@ TOOL = f"Python {platform.python_version()} tarfile"
 
 _MEMBER_OVERHEAD = 3072
 """Bytes of headers and padding for one member: its own, and a pax header with its times and a long name."""
+OBJECTS = "kubernetes"
+"""The directory of an archive in which objects of a cluster lie, each a manifest that ``kubectl apply`` takes back."""
+
+Manifest = Callable[[str, str], bytes]
+"""A platform's object by its name; the variable that named it is for errors."""
+
 _SHOWN = 20
 """Skipped paths that are named; the rest are counted."""
 
@@ -59,31 +68,41 @@ class FilesEngine(Engine):
         paths: Sequence[str],
         *,
         exclude: Sequence[str] = (),
+        objects: Mapping[str, Callable[[], bytes]] | None = None,
         checks: Sequence[Check] = (),
         timeout: float = 14400.0,
     ) -> None:
         self._paths = paths
         self._exclude = exclude
+        self._objects = objects or {}
         self._checks = checks
         self._timeout = timeout
 
     @classmethod
-    def declared(cls, variable: str, database: Mapping[str, Any], instance: Instance) -> Self:
-        """From one entry of ``runbook_databases``; ``InputError`` names the variable and the key."""
+    def declared(
+        cls, variable: str, database: Mapping[str, Any], instance: Instance, manifest: Manifest | None = None
+    ) -> Self:
+        """From one entry of ``runbook_databases``; ``InputError`` names the variable and the key. ``manifest`` is asked for the
+        objects of a platform."""
         if not isinstance(instance, LocalInstance):
             raise Unsupported(
                 f"{variable} names files inside {instance.name}, and this release reads those of the host: "
                 "mount them there, give the paths there, and remove service."
             )
         paths = database.get("paths") or []
-        if isinstance(paths, str) or not paths:
+        objects = {
+            f"{OBJECTS}/{name}.json": partial(manifest, name, f"{variable}.objects")
+            for name in database.get("objects") or []
+            if manifest is not None
+        }
+        if isinstance(paths, str) or not (paths or objects):
             raise InputError(f"{variable}.paths is {paths!r}: give a list of files and directories.")
         for path in paths:
             if not os.path.isabs(path) or os.path.normpath(path) == "/":
                 raise InputError(f"{variable}.paths has {path!r}: give absolute paths, and not all of '/'.")
         return cls(
             sorted({os.path.normpath(path) for path in paths}), exclude=database.get("exclude") or [],
-            checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
+            objects=objects, checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
             timeout=parse_duration(f"{variable}.timeout", database.get("timeout") or "4h").total_seconds(),
         )  # fmt: skip
 
@@ -103,6 +122,9 @@ class FilesEngine(Engine):
                 tree.size += status.st_size
                 tree.files += 1
                 _open(path).close()
+        for fetch in self._objects.values():
+            tree.size += _MEMBER_OVERHEAD + len(fetch())
+            tree.files += 1
         if tree.files == 0:
             raise EngineError(
                 f"{', '.join(self._paths)}: there is no file there that exclude leaves in, so there is nothing to back up."
@@ -157,6 +179,8 @@ class FilesEngine(Engine):
                 if _kind(status) is not None:
                     count += _add(tar, path, status)
                     tar.members, tar.inodes = [], {}  # type: ignore[attr-defined] # it would remember every file
+            for name, fetch in self._objects.items():
+                count += _add_text(tar, name, fetch(), consistent_at)
             tar.close()
             buffer.flush()
         return Dump(platform.release(), TOOL, consistent_at, {"files": count})
@@ -243,6 +267,14 @@ def _add(tar: tarfile.TarFile, path: str, status: os.stat_result) -> int:
         after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise _changed(path)
+    return 1
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: bytes, moment: datetime) -> int:
+    """Append what is in no file."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = len(text), 0o600, int(moment.timestamp())
+    tar.addfile(info, io.BytesIO(text))
     return 1
 
 

@@ -16,7 +16,7 @@ from .._checks import Check, parse_checks
 from .._durations import parse_duration
 from .._errors import CommandFailed, Damaged, EngineError, InputError, NoSpace, TimedOut
 from .._records import CheckResult
-from .._runtime.base import Instance, Limits, Sink, Twin
+from .._runtime.base import Instance, Limits, Sink
 from .._runtime.local import LocalInstance
 from .._scratch import require_space
 from .._server import account
@@ -141,7 +141,8 @@ class PostgresqlEngine(Engine):
                 self._stream(argv, sink, deadline, source)
             with open_artefact("globals.sql", "sql") as sink:
                 self._stream(self._programs.dump_globals(self.target), sink, deadline, source)
-            return Dump(source.server_version, tool, source.consistent_at, observed)
+            silent = tuple(check.name for check in self.checks if check.observable and check.name not in observed)
+            return Dump(source.server_version, tool, source.consistent_at, observed, silent)
 
     def _stream(self, argv: list[str], sink: Sink, deadline: Deadline, source: DumpSession) -> None:
         try:
@@ -162,15 +163,15 @@ class PostgresqlEngine(Engine):
 
     @contextmanager
     def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
-        twin = None if self.scratch_server else self.instance.twin(self.limits, self.run_as or _SERVER_ACCOUNT)
+        raw = sum(artefact.raw_size for artefact in reader.manifest.artefacts)
+        room = raw if self.scratch_server else raw * (1 + _RESTORED_FACTOR) + _EMPTY_SERVER
+        limits = replace(self.limits, files=room)
+        twin = None if self.scratch_server else self.instance.twin(limits, self.run_as or _SERVER_ACCOUNT)
         with twin or nullcontext() as elsewhere:
             programs = self._restoring_on(elsewhere or LocalInstance())
             require_readable(programs, reader)
-            raw = sum(artefact.raw_size for artefact in reader.manifest.artefacts)
-            restored = 0 if self.scratch_server else raw * _RESTORED_FACTOR + _EMPTY_SERVER
-            require_space(
-                elsewhere.storage if elsewhere else directory, raw + restored, f"restoring {reader.manifest.path}"
-            )
+            if elsewhere is None:
+                require_space(directory, room, f"restoring {reader.manifest.path}")
             wanted = extensions(programs, reader, timeout=self.timeout)
             about = {"backup_id": reader.manifest.id, "encoding": encoding(programs, reader, timeout=self.timeout)}
             # Left when the caller's `with` ends. pylint: disable-next=contextmanager-generator-missing-cleanup
@@ -180,7 +181,7 @@ class PostgresqlEngine(Engine):
                 yield place
 
     def _empty(
-        self, twin: Twin | None, programs: Programs, directory: str, about: Mapping[str, str]
+        self, twin: Instance | None, programs: Programs, directory: str, about: Mapping[str, str]
     ) -> AbstractContextManager[ScratchDatabase]:
         if twin is not None:
             return in_twin(twin, programs, directory, limits=self.limits, **about)
@@ -233,8 +234,7 @@ class PostgresqlEngine(Engine):
         except StatementFailed as error:
             if error.sqlstate.startswith(_UNABLE) or (error.sqlstate == _NO_RIGHT and not scratch.private):
                 raise
-            expected = "an answer" if check.expected is None else check.expected
-            return CheckResult(check.name, expected, f"error: {error.said}", False)
+            return check.judge_silence(error.said, manifest.observed)
         return check.judge(observed, manifest.observed, manifest.consistent_at)
 
 

@@ -110,11 +110,12 @@ class RedisEngine(Engine):
     @contextmanager
     def scratch(self, reader: ArtefactReader, directory: str) -> Iterator[Place]:
         size = reader.manifest.artefacts[0].raw_size
-        with self._instance.twin(self._limits, self._run_as or _SERVER_ACCOUNT) or nullcontext() as twin:
-            require_space(twin.storage if twin else directory, size, f"the restored {DATA}")
+        limits = replace(self._limits, files=size)
+        with self._instance.twin(limits, self._run_as or _SERVER_ACCOUNT) or nullcontext() as twin:
             if twin is not None:
                 yield TwinPlace(twin, os.path.join(self._bin_dir or "", "redis-server"), self._limits.memory)
                 return
+            require_space(directory, size, f"the restored {DATA}")
             with on_this_host(directory, self._bin_dir, self._run_as, self._variable) as place:
                 yield place
 
@@ -144,7 +145,8 @@ class RedisEngine(Engine):
                 f"The throw-away container may take {place.memory >> 20} MiB of memory, the data set took {needed >> 20} MiB in its "
                 f"server: raise {self._variable}.scratch.memory_mib."
             )
-        _require_free_memory(needed)
+        if place.on_this_host:
+            _require_free_memory(needed)
 
     @contextmanager
     def _connected(self) -> Iterator[Redis]:

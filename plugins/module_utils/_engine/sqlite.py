@@ -343,7 +343,7 @@ def _verified(database: sqlite3.Connection, check: Check, reader: ArtefactReader
     except (sqlite3.Error, ValueError) as error:
         if deadline.passed:
             raise deadline.error() from None
-        return CheckResult(check.name, check.expected, f"error: {error}", False)
+        return check.judge_silence(str(error), reader.manifest.observed)
     return check.judge(observed, reader.manifest.observed, reader.manifest.consistent_at)
 
 

@@ -52,6 +52,8 @@ class BackupJob:
     cache_dir: str
     encryptor: Encryptor | None = None
     storage_class: str | None = None
+    silent: tuple[str, ...] = ()
+    """Checks that the database did not answer when it was backed up."""
 
     def look(self, *, remember: bool) -> ScopeListing:
         """What the store has of this scope."""
@@ -99,6 +101,7 @@ class BackupJob:
                     progress=publication.progress, storage_class=self.storage_class,
                 )  # fmt: skip
                 dump = self.engine.dump(writer.open)
+                self.silent = dump.silent
                 manifest = Manifest(
                     id=backup_id, scope=self.scope, label=self.label, started_at=started_at, finished_at=utc_now(),
                     consistent_at=dump.consistent_at, server_version=dump.server_version, tool=dump.tool,

@@ -43,7 +43,8 @@ class PrunedScope:
 
     @property
     def kept(self) -> int:
-        return sum(verdict.backup.size for verdict in self.plan.keep)
+        stay = self.plan.keep + (self.plan.delete if self.plan.refused else [])
+        return sum(verdict.backup.size for verdict in stay)
 
     def doomed(self) -> list[StoredBackup]:
         """What will be deleted: nothing where the plan is refused."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .._catalog import ScopeListing, StoredBackup, read_scope
+from .._checks import unanswered
 from .._cipher.base import Decryptor
 from .._engine.base import Engine
 from .._errors import Damaged, InputError, StoreError
@@ -126,7 +127,7 @@ class VerificationJob:
     ) -> None:
         """Record in one store; a store that cannot be read or written keeps nobody else from the verdict."""
         try:
-            outcome.recorded[store.label] = self._record(store, backup, own, outcome.verification, manifest)
+            outcome.recorded[store.label] = self._record(outcome, store, backup, own, manifest)
         except StoreError as error:
             outcome.recorded[store.label] = f"not recorded: {error}"
             outcome.errors.append(f"The verdict was not recorded in {store.label}: {error}")
@@ -147,6 +148,8 @@ class VerificationJob:
                 self.engine.restore(reader, place)
                 seconds = round(time.monotonic() - started, 2)
                 checks = tuple(self.engine.verify(reader, place))
+                if error := unanswered(manifest.path, checks):
+                    raise error
                 return replace(
                     verdict, passed=all(check.passed for check in checks), verified_at=utc_now(),
                     restore_seconds=seconds, server_version=place.server_version, checks=checks,
@@ -156,9 +159,13 @@ class VerificationJob:
             return replace(verdict, verified_at=utc_now(), reason=str(error))
 
     def _record(
-        self, store: Store, backup: StoredBackup, own: Verification | None, decisive: Verification, manifest: Manifest
+        self, outcome: Outcome, store: Store, backup: StoredBackup, own: Verification | None, manifest: Manifest
     ) -> str:
-        """Write a store's record: its own verdict, or the decisive one once its bytes are proved to be the same."""
+        """Write a store's record: its own verdict, or the decisive one once its bytes are proved to be the same.
+
+        A damaged copy beside one that was proved is an error too: whoever reads only that the run went well would count on both.
+        """
+        decisive = outcome.verification
         if own is None:
             if backup.storage_class in ARCHIVE_CLASSES:
                 return f"not recorded: archived in {backup.storage_class}, its bytes cannot be read"
@@ -172,6 +179,8 @@ class VerificationJob:
             f"{backup.manifest.path}/{MANIFEST}"
         )  # NotFound when a prune took the backup meanwhile: no record then
         store.put(f"{backup.manifest.path}/{VERIFICATION}", encode(own.to_dict()))
+        if decisive.passed and not own.passed:
+            outcome.errors.append(f"{own.reason} The copy in {decisive.restored_from} was proved good.")
         return "passed" if own.passed else "failed"
 
 

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from .._errors import EngineError, RunbookError
+from .._scratch import require_space
 from ._compose_services import PROJECT, SERVICE
 from ._container import ContainerInstance
 from ._docker import Docker, Refusal
-from .base import Limits, Twin
+from .base import Limits
 
 LABEL = "runbook.ops.scratch"
 
@@ -33,18 +34,11 @@ _STARTING_SECONDS = 60.0
 _REMOVAL_SECONDS = 30.0
 
 
-class ContainerTwin(ContainerInstance, Twin):
-    """``storage`` is the Engine's own directory, where the container's files lie."""
-
-    def __init__(self, docker: Docker, name: str, storage: str) -> None:
-        super().__init__(docker, name)
-        self.storage = storage
-
-
 @contextmanager
-def twin_of(docker: Docker, name: str, limits: Limits, user: str) -> Iterator[ContainerTwin]:
+def twin_of(docker: Docker, name: str, limits: Limits, user: str) -> Iterator[ContainerInstance]:
     """A twin of the container ``name``, all of whose programs run as ``user``."""
     sweep(docker)
+    require_space(docker.get("/info")["DockerRootDir"], limits.files, "what is restored there")
     body = {
         "Image": docker.get(f"/containers/{name}/json")["Image"], "User": user, "WorkingDir": "/",
         "Entrypoint": _UNTIL_ITS_STDIN_ENDS, "Cmd": [], "Healthcheck": {"Test": ["NONE"]}, "Labels": {**_NO_SERVICE, LABEL: name},
@@ -61,7 +55,7 @@ def twin_of(docker: Docker, name: str, limits: Limits, user: str) -> Iterator[Co
         held = docker.take_over(f"/containers/{made}/attach", stream=1, stdin=1)
         try:
             _start(docker, made, name, user)
-            yield ContainerTwin(docker, named, docker.get("/info")["DockerRootDir"])
+            yield ContainerInstance(docker, named)
         finally:
             held.close()
     finally:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from .._errors import InputError
+from .releases import Event, Release
 from .services import Service
 
 Sink = Callable[[bytes], None]
@@ -59,16 +61,19 @@ def failure(argv: Sequence[str], returncode: int, stderr: str) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a throw-away place may take: bytes of memory, and cores."""
+    """What a throw-away place may take: bytes of memory, cores, and bytes of files."""
 
     memory: int
     cpus: float
+    files: int = 0
 
 
 class Instance(ABC):
     """One running instance of a service. argv is kept exactly; ``env`` may carry secrets and is never shown."""
 
     name: str
+    on_this_host: bool = True
+    """Whether the memory that its programs take is that of the module's own host."""
 
     @abstractmethod
     def run(
@@ -82,8 +87,9 @@ class Instance(ABC):
     def stream(
         self, argv: Sequence[str], sink: Sink, *, timeout: float, env: Mapping[str, str] | None = None
     ) -> Streamed:
-        """Run a program and hand its stdout to ``sink``. Success is the return code, and count and digest where anybody
-        carried the bytes; anything else raises ``CommandFailed`` or ``TimedOut`` with the end of stderr, and the program is gone."""
+        """Run a program and hand its stdout to ``sink``: for much of it, of which a little may wait for more. Success is the
+        return code, and count and digest where anybody carried the bytes; anything else raises ``CommandFailed`` or ``TimedOut``
+        with the end of stderr, and the program is gone."""
 
     @abstractmethod
     def feed(
@@ -104,16 +110,11 @@ class Instance(ABC):
     def endpoint(self, host: str, port: int) -> tuple[str, int]:
         """Where the module's own process reaches a TCP port of this instance."""
 
-    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Twin] | None:
+    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Instance] | None:
         """A throw-away place with the same programs and none of the data, whose programs run as ``user``; gone when the
-        context ends or this process does. ``None`` where it is the host's programs that serve, as its child processes."""
+        context ends or this process does. ``NoSpace`` where there is no room for its files. ``None`` where it is the host's
+        programs that serve, as its child processes."""
         return None
-
-
-class Twin(Instance):
-    """``storage`` is the directory of this host in which its files lie, which must have room for them."""
-
-    storage: str
 
 
 class Runtime(ABC):
@@ -122,6 +123,8 @@ class Runtime(ABC):
     type: str
     services: bool = True
     """Whether it tells services apart; where it does not, naming one is a mistake that ``resolve`` tells without looking."""
+    release: str | None = None
+    """The release that the description says must be there."""
 
     @abstractmethod
     def resolve(self, service: str, variable: str = "service") -> Instance:
@@ -131,6 +134,18 @@ class Runtime(ABC):
     def inspect_services(self) -> list[Service]:
         """Every service of the system with all its replicas, running or not; empty where services are not told apart."""
         return []
+
+    def inspect_releases(self) -> list[Release]:
+        """The releases that the services came with; empty where the platform knows of none."""
+        return []
+
+    def recent_warnings(self) -> list[Event]:
+        """What the platform warned of lately; empty where it keeps no such record."""
+        return []
+
+    def manifest(self, name: str, variable: str) -> bytes:
+        """What an object of the platform, such as ``secret/jwt-keys``, is made again from; ``InputError`` where it has none."""
+        raise InputError(f"{variable} has {name!r}, an object of a cluster, but the runtime is {self.type}: remove it.")
 
     def directories(self) -> list[str]:
         """Where on this host the platform itself keeps data."""

@@ -13,7 +13,7 @@ from ._compose_services import PROJECT, services
 from ._container import ContainerInstance
 from ._docker import DEFAULT, Docker
 from ._twin import twin_of
-from .base import Instance, Limits, Runtime, Twin
+from .base import Instance, Limits, Runtime
 from .local import LocalInstance
 from .services import HEALTHY, RUNNING, UNCHECKED, Replica, Service
 
@@ -23,7 +23,7 @@ _KEYS = ("type", "project", "docker_host")
 class ServiceContainer(ContainerInstance):
     """The container of a service, whose image has what a backup of it is restored with."""
 
-    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Twin]:
+    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Instance]:
         return twin_of(self._docker, self.name, limits, user)
 
 

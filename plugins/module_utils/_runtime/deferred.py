@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 
-from .base import Completed, Instance, Limits, Sink, Streamed, Twin
+from .base import Completed, Instance, Limits, Sink, Streamed
 
 
 class DeferredInstance(Instance):
@@ -52,5 +52,5 @@ class DeferredInstance(Instance):
     def endpoint(self, host: str, port: int) -> tuple[str, int]:
         return self._found.endpoint(host, port)
 
-    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Twin] | None:
+    def twin(self, limits: Limits, user: str) -> AbstractContextManager[Instance] | None:
         return self._found.twin(limits, user)

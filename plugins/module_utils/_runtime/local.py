@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import signal
 import stat
 import subprocess  # nosec B404: running programs is what a runtime is for; argv lists only
 import threading
@@ -18,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from .._errors import CommandFailed, InputError, TimedOut
-from . import _pipe
+from . import _child, _pipe
 from .base import CHUNK, STDERR_LIMIT, Completed, Instance, Runtime, Sink, Streamed, failure
 
 _LONGEST_POLL = 3600.0
@@ -60,22 +59,16 @@ class _Feeder(threading.Thread):
             return
         try:
             for data in self._source:
-                _write(stdin.fileno(), data)
+                _pipe.write(stdin.fileno(), data)
             stdin.close()
         except BrokenPipeError:
             pass  # the program stopped reading: its return code says whether that was right
         except BaseException as error:  # handed to the caller's thread, which raises it
             self.error = error
-            _kill(self._process)
+            _child.kill(self._process)
         finally:
             with suppress(OSError):
                 stdin.close()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the program and all it started: it leads a process group of its own."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Deadline:
@@ -91,7 +84,7 @@ class _Deadline:
 
     def _end(self) -> None:
         self.passed = True
-        _kill(self._process)
+        _child.kill(self._process)
 
     def readable(self, fd: int) -> bool:
         """Wait for ``fd``, no longer than the program may run: what it left behind, in a session of its own, may hold
@@ -157,7 +150,7 @@ class _Process:
     def close(self) -> None:
         self._deadline.cancel()
         if self._process.returncode is None:  # not waited for, so its number is still its own
-            _kill(self._process)
+            _child.kill(self._process)
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -222,7 +215,7 @@ class LocalInstance(Instance):
         try:
             fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(fd, "wb", buffering=0):
-                streamed = _pass_on(_in_time(source, timeout, f"Writing {path}"), lambda data: _write(fd, data))
+                streamed = _pass_on(_in_time(source, timeout, f"Writing {path}"), lambda data: _pipe.write(fd, data))
                 os.fchmod(fd, mode)
                 os.fsync(fd)
             os.replace(partial, path)
@@ -237,13 +230,6 @@ class LocalInstance(Instance):
 
     def endpoint(self, host: str, port: int) -> tuple[str, int]:
         return host, port
-
-
-def _write(fd: int, data: bytes) -> None:
-    """All of ``data``: a raw ``write`` may take only part of it."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _chunks(path: str) -> Iterator[bytes]:

@@ -50,6 +50,14 @@ class Installation:
         self._metrics_file = os.path.join(root, wanted.metrics_file.lstrip("/")) if wanted.metrics_file else ""
         self._items = list(self._described())
 
+    @property
+    def mechanism(self) -> str:
+        return self._mechanism.name
+
+    def runs(self) -> list[Run]:
+        """The last run of each job that is scheduled now."""
+        return read_runs(self._wanted.system, self._root)
+
     def plan(self) -> list[Action]:
         wanted, layout = self._wanted, self._layout
         if not wanted.jobs:

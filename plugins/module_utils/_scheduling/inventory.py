@@ -71,10 +71,11 @@ def _empty(variable: str, value: Any, spec: Spec) -> Iterator[str]:
 
 
 def inventory(system: str, python: str, description: Mapping[str, Any]) -> str:
-    """The file's text; ``description`` is keyed as the variables are, without their prefix."""
+    """The file's text; ``description`` is keyed as the variables are, without their prefix. ``python`` is empty where
+    whoever runs Ansible says which."""
     host = {
         "ansible_connection": "local",
-        "ansible_python_interpreter": python,
+        **({"ansible_python_interpreter": python} if python else {}),
         **{f"runbook_{key}": value for key, value in description.items()},
     }
     return f"{_written({'all': {'hosts': {system: host}}})}\n"

@@ -51,10 +51,10 @@ class Item(ABC):
             return Action("install", self.path, "it is not there")
         if wanted is None:
             return Action("remove", self.path, "it is no longer wanted")
-        return Action("change", self.path, _difference(self.shown(found), self.shown(wanted)))
+        return Action("change", self.path, difference(self.shown(found), self.shown(wanted)))
 
 
-def _difference(found: str, wanted: str) -> str:
+def difference(found: str, wanted: str) -> str:
     lines = list(difflib.unified_diff(found.splitlines(), wanted.splitlines(), n=0, lineterm=""))
     changed = [f"{line[0]} {line[1:].strip()}" for line in lines[2:] if not line.startswith("@@")]
     more = f"; and {len(changed) - _SHOWN} lines more" if len(changed) > _SHOWN else ""

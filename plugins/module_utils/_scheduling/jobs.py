@@ -1,17 +1,16 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which jobs a description schedules, and how they are shown. Pure but for reading records."""
+"""Which jobs a description schedules, and how they are shown. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._errors import InputError
 from .._records import format_time, utc_now
-from .layout import Layout
-from .records import Run, read_run
+from .records import Run
 from .slots import parse_slots
 
 
@@ -41,12 +40,11 @@ def _distinct(declared: Mapping[str, Any]) -> list[str]:
     return sorted(by_meaning.values())
 
 
-def listed(system: str, jobs: Mapping[str, Sequence[str]], root: str) -> list[dict[str, Any]]:
+def listed(system: str, jobs: Mapping[str, Sequence[str]], runs: Iterable[Run]) -> list[dict[str, Any]]:
     """A row a job; one that is not installed yet has no past."""
-    now, rows, layout = utc_now(), [], Layout.of(system, root)
+    now, rows, by_job = utc_now(), [], {run.job: run for run in runs}
     for job, slots in jobs.items():
-        run = read_run(layout, job) or Run(system, job, tuple(slots), now)
-        verdict = run.verdict(now)
+        verdict = by_job.get(job, Run(system, job, tuple(slots), now)).verdict(now)
         rows.append({
             "job": job, "slots": list(slots), "next": format_time(Run(system, job, tuple(slots), now).next(now)),
             "state": verdict.state, "reason": verdict.reason,

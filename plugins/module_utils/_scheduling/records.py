@@ -31,7 +31,7 @@ INTERRUPTED = "the run was cut off: the host went down, or somebody killed it"
 
 @dataclass(frozen=True)
 class Verdict:
-    """``state`` is ``ok``, ``failed``, ``missed``, ``running``, ``interrupted`` or ``waiting``."""
+    """``state`` is ``ok``, ``failed``, ``missed``, ``running``, ``interrupted``, ``suspended`` or ``waiting``."""
 
     state: str
     reason: str
@@ -57,6 +57,8 @@ class Run:
     log: str | None = None
     running: bool = False
     """Whether somebody holds the job's lock now; not in the file."""
+    suspended: bool = False
+    """Whether somebody has told the cluster not to run it; not in the file."""
 
     @property
     def served(self) -> datetime:
@@ -76,9 +78,15 @@ class Run:
     def verdict(self, now: datetime) -> Verdict:
         if self.running:
             return Verdict("running", f"since {format_time(self.started_at)}" if self.started_at else "just started")
+        if self.suspended:
+            return Verdict("suspended", "somebody suspended its CronJob, so no slot runs it: resume it")
         waited = self.newest(now - GRACE)
         if waited > self.served:
             return Verdict("missed", f"nothing ran for the slot {format_time(waited)}")
+        return self._went(now)
+
+    def _went(self, now: datetime) -> Verdict:
+        """The last run, which served its slot."""
         if self.started_at is None:
             return Verdict("waiting", f"not run yet, the first slot is {format_time(self.next(now))}")
         if self.finished_at is None:
@@ -91,7 +99,7 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        del values["running"]
+        del values["running"], values["suspended"]
         moments = {
             name: value and format_time(value)
             for name, value in values.items()

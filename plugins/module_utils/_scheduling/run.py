@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pwd
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -36,24 +35,22 @@ def environment(layout: Layout) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("ANSIBLE_")
     }
-    home = pwd.getpwuid(os.geteuid()).pw_dir
+    home = os.path.expanduser("~")
     return {"HOME": home, "LANG": "C.UTF-8", **inherited, "ANSIBLE_CONFIG": layout.settings}
+
+
+def argv_of(layout: Layout, job: str, summary: str) -> list[str]:
+    """The job's playbook, by this Python's own Ansible."""
+    playbook, report = PLAYBOOKS[job]
+    told = json.dumps({report: summary})
+    return [
+        sys.executable, "-m", "ansible", "playbook", "--inventory", layout.inventory, playbook, "--extra-vars", told,
+    ]  # fmt: skip
 
 
 def run(layout: Layout, job: str, summary: str, log: str | None) -> int:
     """The playbook's exit code; what it says goes to the journal, or into ``log``, which holds the last run."""
-    playbook, report = PLAYBOOKS[job]
-    argv = [
-        sys.executable,
-        "-m",
-        "ansible",
-        "playbook",
-        "--inventory",
-        layout.inventory,
-        playbook,
-        "--extra-vars",
-        json.dumps({report: summary}),
-    ]
+    argv = argv_of(layout, job, summary)
     with ExitStack() as opened:
         output = opened.enter_context(open(log, "wb", opener=_private)) if log else None
         return subprocess.run(  # pylint: disable=ansible-bad-function  # a program, no module
@@ -68,10 +65,14 @@ def _private(name: str, flags: int) -> int:
 
 def reason_of(summary: str, exit_code: int, log: str | None) -> str:
     """Why the run failed, in the words of its own summary where it got that far."""
+    return said_by(summary) or f"ansible-playbook ended with {exit_code}: see {log or 'the journal'}"
+
+
+def said_by(summary: str) -> str:
+    """What the run's own summary says has failed, if there is one."""
     with suppress(OSError, ValueError, KeyError, TypeError), open(summary, encoding="utf-8") as file:
-        if failed := json.load(file)["failed"]:
-            return " ".join(str(sentence) for sentence in failed)
-    return f"ansible-playbook ended with {exit_code}: see {log or 'the journal'}"
+        return " ".join(str(sentence) for sentence in json.load(file)["failed"])
+    return ""
 
 
 def scheduled(layout: Layout, system: str, job: str) -> tuple[Run, str]:

@@ -9,7 +9,7 @@ no library; tests hold it to croniter, by which everything else here decides wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 
@@ -81,6 +81,30 @@ class Slots:
             week = ",".join(names[weekday] for weekday in sorted(self.weekdays))
             lines.append(f"{week} *-{months}-* {clock}")
         return lines
+
+    def cron(self) -> str:
+        """The same as cron has it, where a day or a weekday is enough unless one of them is ``*``."""
+        every_day = len(self.days or ()) == 31 or len(self.weekdays or ()) == 7
+        days, weekdays = (None, None) if every_day else (self.days, self.weekdays)
+        fields = ((self.minutes, 60), (self.hours, 24), (days, 31), (self.months, 12), (weekdays, 7))
+        return " ".join(
+            "*" if not numbers or len(numbers) == size else ",".join(str(number) for number in sorted(numbers))
+            for numbers, size in fields
+        )
+
+
+def covering(slots: Sequence[Slots]) -> Slots:
+    """The smallest that names every moment of them; it may name moments besides."""
+    days = [each.days or frozenset() for each in slots]
+    weekdays = [each.weekdays or frozenset() for each in slots]
+    every_day = any(not each.days and not each.weekdays for each in slots)
+    return Slots(
+        frozenset().union(*(each.minutes for each in slots)),
+        frozenset().union(*(each.hours for each in slots)),
+        None if every_day else frozenset().union(*days) or None,
+        frozenset().union(*(each.months for each in slots)),
+        None if every_day else frozenset().union(*weekdays) or None,
+    )
 
 
 def parse_slots(variable: str, expression: object) -> Slots:

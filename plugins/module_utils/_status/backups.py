@@ -26,6 +26,7 @@ def judge_database(database: Summary) -> Finding:
         "age_seconds": database["age_seconds"],
         "size": newest and newest["size"],
         "verified": database["last_verified_at"],
+        "verification": verification and verification["result"],
         "rpo_met": database["rpo_met"],
         "running": _running(database),
     }
@@ -115,7 +116,8 @@ def _job(
         others = f" and {len(due) - 1} more" if len(due) > 1 else ""
         remedy = f"{_PLAYBOOKS[job]} does it now" + ("" if run else "; schedule.yml installs what does it by itself")
         return Finding(job, Level.AMBER, f"is due for {name}{others}: {reason}", remedy, facts)
-    return Finding(job, facts=facts)
+    remedy = "" if run else "schedule.yml installs what runs them by itself, where nothing else does"
+    return Finding(job, remedy=remedy, facts=facts)
 
 
 def _next(job: str, databases: Sequence[Summary], schedule: str | None, now: datetime) -> str | None:

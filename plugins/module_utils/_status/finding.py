@@ -28,7 +28,8 @@ LIGHTS = {"green": "\N{LARGE GREEN CIRCLE}", "amber": "\N{LARGE ORANGE CIRCLE}",
 
 @dataclass(frozen=True)
 class Finding:
-    """One object as it was found. What is not green has a ``reason``, and a ``remedy`` that says what to do next."""
+    """One object as it was found. What is not green has a ``reason``, and a ``remedy`` that says what to do next; what is green
+    may have one for what would still be better."""
 
     object: str
     level: Level = Level.GREEN
@@ -48,13 +49,14 @@ class Finding:
 
 def verdict(findings: Iterable[Finding]) -> dict[str, Any]:
     """The light with its reasons, the worst first, and what to do about them; what many objects share is told once."""
-    bad = sorted((f for f in findings if f.level > Level.GREEN), key=lambda finding: -finding.level)
+    told = sorted(findings, key=lambda finding: -finding.level)
+    bad = [finding for finding in told if finding.level > Level.GREEN]
     level = max((finding.level for finding in bad), default=Level.GREEN).word
     return {
         "level": level,
         "light": LIGHTS[level],
         "reasons": _shared((finding.object, finding.reason) for finding in bad),
-        "next": _shared((finding.object, finding.remedy) for finding in bad if finding.remedy),
+        "next": _shared((finding.object, finding.remedy) for finding in told if finding.remedy),
     }
 
 

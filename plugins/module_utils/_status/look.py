@@ -17,6 +17,7 @@ from .._runtime.base import Runtime
 from .disks import disks, judge_disk
 from .endpoints import Endpoint, ask, judge_endpoint
 from .finding import Finding, Level
+from .releases import judge_events, judge_releases
 from .services import judge_services
 
 LOOK_SECONDS = 5.0
@@ -40,6 +41,23 @@ def services(runtime: Runtime, expected: Sequence[str]) -> Look:
         return [Finding("services", Level.RED, f"cannot be seen: {reason}", remedy)]
 
     return Look(lambda: judge_services(runtime.inspect_services(), expected, utc_now()), LOOK_SECONDS, unseen)
+
+
+def releases(runtime: Runtime) -> Look:
+    """Amber where it cannot be seen: the services tell whether the system works."""
+
+    def unseen(reason: str) -> Findings:
+        remedy = "see whether this account may list the secrets in which Helm keeps its releases"
+        return [Finding("releases", Level.AMBER, f"cannot be seen: {reason}", remedy)]
+
+    return Look(lambda: judge_releases(runtime.inspect_releases(), runtime.release, utc_now()), LOOK_SECONDS, unseen)
+
+
+def events(runtime: Runtime) -> Look:
+    def unseen(reason: str) -> Findings:
+        return [Finding("events", Level.AMBER, f"cannot be seen: {reason}", "see whether this account may list events")]
+
+    return Look(lambda: judge_events(runtime.recent_warnings(), utc_now()), LOOK_SECONDS, unseen)
 
 
 def one_endpoint(endpoint: Endpoint) -> Look:

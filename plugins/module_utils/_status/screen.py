@@ -37,8 +37,10 @@ def screen(status: Row) -> str:
     for reason in verdict["reasons"]:
         lines += _wrapped(reason)
     for title, rows in (
+        ("RELEASES", _plain(status["releases"], _release)),
         ("SERVICES", _services(status["services"])),
         ("ENDPOINTS", _plain(status["endpoints"], _endpoint)),
+        ("EVENTS", _plain(status["events"], _event)),
         ("DISKS", _plain(status["disks"], _disk)),
         ("BACKUPS", _plain(status["backups"], _backup)),
         ("STORES", _plain(status["stores"], _store)),
@@ -96,6 +98,23 @@ def _replica(replica: Row) -> list[str]:
     return [shown, age, restarts, image, digest]
 
 
+def _release(found: Row) -> list[str]:
+    if "revision" not in found:
+        return [found["reason"] or ""]
+    age = human_duration(found["age_seconds"]).split(" ")[0] if found["age_seconds"] is not None else "-"
+    return [found["status"], age, f"revision {found['revision']}"]
+
+
+def _event(found: Row) -> list[str]:
+    if "event" not in found:
+        return [found["reason"] or ""]
+    return [
+        f"{human_duration(found['age_seconds']).split(' ')[0]} ago",
+        f"{found['event']} x{found['count']}",
+        found["message"],
+    ]
+
+
 def _endpoint(found: Row) -> list[str]:
     if found.get("milliseconds") is None:
         return ["-", "-", found.get("url") or ""]
@@ -112,7 +131,10 @@ def _backup(found: Row) -> list[str]:
     running = ["one is being taken now"] if found["running"] else []
     if found["newest"] is None:
         return ["; ".join(["no good backup", *running])]
-    proof = f"verified {_moment(found['verified'])}" if found["verified"] else "never verified"
+    passed = _moment(found["verified"]) if found["verified"] else ""
+    proof = f"verified {passed}" if passed else "never verified"
+    if found["verification"] == "failed":
+        proof = f"FAILED; passed {passed}" if passed else "FAILED"
     return [f"{human_duration(found['age_seconds'])} old", human_size(found["size"]), "; ".join([proof, *running])]
 
 

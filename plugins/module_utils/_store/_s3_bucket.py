@@ -72,7 +72,7 @@ class Deadline:
 
 
 class Bucket:
-    """Where the objects of one store lie: ``prefix`` is empty or ends with ``/``."""
+    """Where the objects of one store lie: ``prefix`` is empty or ends with ``/``; ``endpoint_url`` is ``None`` for Amazon's."""
 
     def __init__(
         self, name: str, prefix: str, *, variable: str, region: str | None, endpoint_url: str | None,
@@ -85,9 +85,9 @@ class Bucket:
         self.patience = patience
         self.place = Place(self.label, name, variable, endpoint_url or "Amazon S3", patience.attempts)
         self._region = region
-        self._endpoint_url = endpoint_url
+        self.endpoint_url = endpoint_url
         self._credentials = credentials
-        self._verify = verify
+        self.verify = verify
 
     @cached_property
     def client(self) -> Any:
@@ -98,21 +98,26 @@ class Bucket:
             read_timeout=self.patience.read,
             tcp_keepalive=True,
             # Names such as bucket.minio.internal rarely resolve; Amazon wants them.
-            s3={"addressing_style": "path" if self._endpoint_url else "auto"},
+            s3={"addressing_style": "path" if self.endpoint_url else "auto"},
         )
+        with self.asking("setting up the connection", "no permission"):
+            try:
+                return self.session.client("s3", endpoint_url=self.endpoint_url, verify=self.verify, config=config)
+            except ValueError as error:  # boto3's word for an endpoint that is no URL
+                raise InputError(f"{self.label}: {error}: correct endpoint_url or region.") from None
+
+    @cached_property
+    def session(self) -> Any:
+        """boto3's session, which knows the credentials."""
         boto3 = require("boto3", "boto3")
         with self.asking("setting up the connection", "no permission"):
-            session = boto3.session.Session(
+            return boto3.session.Session(
                 profile_name=self._credentials.profile,
                 aws_access_key_id=self._credentials.access_key,
                 aws_secret_access_key=self._credentials.secret_key,
                 aws_session_token=self._credentials.session_token,
                 region_name=self._region,
             )
-            try:
-                return session.client("s3", endpoint_url=self._endpoint_url, verify=self._verify, config=config)
-            except ValueError as error:  # boto3's word for an endpoint that is no URL
-                raise InputError(f"{self.label}: {error}: correct endpoint_url or region.") from None
 
     @cached_property
     def keeps_versions(self) -> bool:

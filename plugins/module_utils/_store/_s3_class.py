@@ -64,8 +64,8 @@ def _refuse_archived(bucket: Bucket, key: str, source: Mapping[str, Any]) -> Non
 def _copy_in_parts(bucket: Bucket, key: str, source: Mapping[str, Any], storage_class: str) -> None:
     client, named, size = bucket.client, bucket.name_of(key), source["ContentLength"]
     kept = {name: source[name] for name in _KEPT if source.get(name)}
-    begun = client.create_multipart_upload(**named, **kept, StorageClass=storage_class, ChecksumAlgorithm="SHA256")
-    upload_id = begun["UploadId"]
+    # No checksum is asked for: MinIO makes none of what it copies itself, and then refuses the part without one.
+    upload_id = client.create_multipart_upload(**named, **kept, StorageClass=storage_class)["UploadId"]
 
     def copy(number: int) -> dict[str, Any]:
         first = (number - 1) * _PART
@@ -73,8 +73,7 @@ def _copy_in_parts(bucket: Bucket, key: str, source: Mapping[str, Any], storage_
             **named, UploadId=upload_id, PartNumber=number, CopySource=named, CopySourceIfMatch=source["ETag"],
             CopySourceRange=f"bytes={first}-{min(first + _PART, size) - 1}",
         )["CopyPartResult"]  # fmt: skip
-        proof = {"ChecksumSHA256": answer["ChecksumSHA256"]} if "ChecksumSHA256" in answer else {}
-        return {"PartNumber": number, "ETag": answer["ETag"], **proof}
+        return {"PartNumber": number, "ETag": answer["ETag"]}
 
     try:
         with ThreadPoolExecutor(_IN_FLIGHT) as pool:

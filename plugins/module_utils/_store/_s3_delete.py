@@ -23,6 +23,8 @@ _BATCH = 1000
 """Objects that one request may name."""
 
 _TRANSIENT = frozenset({"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout"})
+_LOCKED = ("lock", "worm")
+"""What the messages of Amazon and of MinIO have in common where Object Lock keeps a version; their codes say less."""
 _PERMISSION = "s3:DeleteObject (and s3:DeleteObjectVersion where the bucket has versions)"
 
 
@@ -128,7 +130,7 @@ def _request(bucket: Bucket, victims: Sequence[_Victim], report: DeleteReport, *
 
 def _reason(bucket: Bucket, key: str, error: Mapping[str, str]) -> str:
     code, message = error.get("Code", ""), error.get("Message", "").rstrip(".")
-    if "lock" in message.lower():
+    if any(word in message.lower() for word in _LOCKED):
         remedy = "it stays until its retention or legal hold ends"
     elif code == "AccessDenied":
         remedy = f"Object Lock keeps it, or the credentials need {_PERMISSION}"

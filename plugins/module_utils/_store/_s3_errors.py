@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._errors import InputError, NotFound, Refused, RunbookError, StoreError
+from .._errors import Archived, Changed, InputError, NotFound, Refused, RunbookError, StoreError
 from .._require import require
 
 _CREDENTIALS = {
@@ -25,6 +25,7 @@ _ARCHIVE_REMEDY = (
 _ELSEWHERE = frozenset(
     {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
+_REPLACED = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 
 
@@ -59,9 +60,10 @@ def _answered(error: Exception, place: Place, doing: str, permission: str) -> Ru
     for codes, kind, sentence in (
         ({"NoSuchBucket"}, NotFound, f"there is no bucket {place.bucket} at {place.endpoint}: create it, or correct {place.variable}"),
         (_ABSENT, NotFound, "it is not there"),
-        ({"PreconditionFailed"}, StoreError, "it was replaced meanwhile: try again"),
-        (_ARCHIVED, Refused, _ARCHIVE_REMEDY),
+        (_REPLACED, Changed, "it was replaced meanwhile: try again"),
+        (_ARCHIVED, Archived, _ARCHIVE_REMEDY),
         (_ELSEWHERE, Refused, f"the bucket {place.bucket} is in another region ({said or code}): set its region"),
+        ({"InvalidStorageClass"}, Refused, f"{place.endpoint} does not have this storage class: correct storage_class"),
         ({"NotImplemented", "501"}, Refused, f"{place.endpoint} does not implement it ({said or code})"),
         (_CREDENTIALS, Refused, f"{_CREDENTIALS.get(code)} ({code})"),
     ):  # fmt: skip

@@ -18,19 +18,23 @@ _CHUNK = 1 << 20
 _PERMISSION = "s3:GetObject"
 
 
-def read_object(bucket: Bucket, key: str) -> Iterator[bytes]:
-    """The object's bytes in chunks. The first request is made at once, so that what is not there says so here."""
-    return _Reading(bucket, key).chunks()
+def read_object(bucket: Bucket, key: str, which: Mapping[str, str] | None = None, start: int = 0) -> Iterator[bytes]:
+    """The object's bytes in chunks. The first request is made at once, so that what is not there says so here.
+
+    ``which``: the version or the ETag that is meant, as ``VersionId`` and ``IfMatch``. ``start``: bytes that are here already.
+    """
+    return _Reading(bucket, key, which or {}, start).chunks()
 
 
 class _Reading:
-    def __init__(self, bucket: Bucket, key: str) -> None:
+    def __init__(self, bucket: Bucket, key: str, which: Mapping[str, str], start: int) -> None:
+        self._which = which
         self._bucket = bucket
         self._key = key
         self._doing = f"reading {key}"
-        self._done = 0
+        self._done = start
         self._failures = 0
-        self._answer = self._ask(ChecksumMode="ENABLED")
+        self._answer = self._ask(Range=f"bytes={start}-") if start else self._ask(ChecksumMode="ENABLED")
 
     def chunks(self) -> Iterator[bytes]:
         try:
@@ -71,7 +75,9 @@ class _Reading:
 
     def _ask(self, **arguments: str) -> Mapping[str, Any]:
         with self._bucket.asking(self._doing, _PERMISSION):
-            answer: Mapping[str, Any] = self._bucket.client.get_object(**self._bucket.name_of(self._key), **arguments)
+            answer: Mapping[str, Any] = self._bucket.client.get_object(
+                **self._bucket.name_of(self._key), **{**self._which, **arguments}
+            )
         return answer
 
     def _close(self) -> None:

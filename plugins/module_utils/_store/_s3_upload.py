@@ -25,6 +25,7 @@ from io import FileIO
 from typing import Any
 
 from .._errors import NoSpace, RunbookError, StoreError
+from . import _s3_unfinished
 from ._s3_bucket import Bucket, Deadline, Stalled
 from ._s3_delete import delete_objects
 from ._s3_errors import code_of
@@ -202,6 +203,7 @@ class S3Upload(Upload):
             self._dispatch()
         sent = [future.result() for future in self._sending]
         parts = [part.digests for part in sent]
+        self._end_former()
         try:
             self._complete(sent)
         except StoreError:
@@ -292,6 +294,16 @@ class S3Upload(Upload):
             self._bucket.client.complete_multipart_upload(
                 **self._named, UploadId=self._upload_id, MultipartUpload={"Parts": [part.named for part in sent]}
             )
+
+    def _end_former(self) -> None:
+        """Give up uploads of this key that fell silent before ours began: whoever was at it lost the endpoint, or died."""
+        # What stays is swept when it is old; no odd answer spoils what was sent.
+        with suppress(RunbookError, LookupError):
+            uploads = {upload["UploadId"]: upload for upload in _s3_unfinished.of_key(self._bucket, self._key)}
+            ours = uploads.pop(self._upload_id, None)
+            for upload in uploads.values():
+                if ours and _s3_unfinished.last_sign(self._bucket, upload) < ours["Initiated"]:
+                    _s3_unfinished.give_up(self._bucket, upload)
 
     def _arrived(self, parts: Sequence[_Digests]) -> bool:
         """Whether it was published all the same: only the answer may have been lost, and a second try is refused."""

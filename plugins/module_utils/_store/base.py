@@ -78,6 +78,10 @@ class Store(ABC):
     def check(self, *, write: bool) -> None:
         """Whether the store is there and usable, without writing anything; one clear ``StoreError`` if not."""
 
+    def begun(self) -> bool:
+        """Whether there is something of it yet; else the first write makes it, where a mistyped name says."""
+        return True
+
     @abstractmethod
     def upload(self, key: str, *, size_hint: int, storage_class: str | None = None) -> AbstractContextManager[Upload]:
         """Write a large object. ``size_hint`` (bytes, may be wrong, 0 = unknown) sizes parts. Leaving the context

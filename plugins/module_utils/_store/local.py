@@ -58,6 +58,9 @@ class LocalStore(Store):
                 f"{self.label}: this account may not {verb} {where}: change its owner or mode, or become one that may."
             )
 
+    def begun(self) -> bool:
+        return os.path.isdir(self.root)
+
     @contextmanager
     def upload(self, key: str, *, size_hint: int, storage_class: str | None = None) -> Iterator[Upload]:
         upload = _LocalUpload(self, check_key(self.label, key))

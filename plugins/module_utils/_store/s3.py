@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from .._errors import NotFound, Refused, StoreError
+from . import _s3_unfinished
 from ._keys import check_key, check_prefix
 from ._s3_bucket import AMBIENT, PATIENCE, Bucket, Credentials, Patience
 from ._s3_class import move_to_class
@@ -81,10 +81,17 @@ class S3Store(Store):
         return bytes(data)
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        for found in self._pages("list_objects_v2", "Contents", prefix, MaxKeys=_PAGE):
-            key = found["Key"][len(self.bucket.prefix) :]
-            if not key.endswith("/"):  # what consoles make to show an empty folder
-                yield Entry(key, found["Size"], found["ETag"].strip('"'), found.get("StorageClass"))
+        pages = self.bucket.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket.name, Prefix=self._below(prefix), MaxKeys=_PAGE
+        )
+        with self.bucket.asking(f"listing {prefix or 'all'}", "s3:ListBucket"):
+            for page in pages:
+                if "IsTruncated" not in page:  # a web site that says 200 to everything would look like an empty bucket
+                    raise self.bucket.no_s3()
+                for found in page.get("Contents", ()):
+                    key = found["Key"][len(self.bucket.prefix) :]
+                    if not key.endswith("/"):  # what consoles make to show an empty folder
+                        yield Entry(key, found["Size"], found["ETag"].strip('"'), found.get("StorageClass"))
 
     def delete(self, keys: Iterable[str]) -> DeleteReport:
         return delete_objects(self.bucket, [check_key(self.label, key) for key in keys])
@@ -99,37 +106,11 @@ class S3Store(Store):
         """An upload is dead when it was begun, and its last part came, longer ago than ``older_than``."""
         limit = datetime.now(timezone.utc) - older_than
         removed = []
-        for upload in list(self._uploads(prefix)):
-            if upload["Initiated"] <= limit and self._last_part(upload) <= limit:
-                with self.bucket.asking(f"giving up the upload of {upload['Key']}", "s3:AbortMultipartUpload"):
-                    self.bucket.client.abort_multipart_upload(
-                        Bucket=self.bucket.name, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
+        for upload in list(_s3_unfinished.below(self.bucket, self._below(prefix))):
+            if upload["Initiated"] <= limit and _s3_unfinished.last_sign(self.bucket, upload) <= limit:
+                _s3_unfinished.give_up(self.bucket, upload)
                 removed.append(upload["Key"][len(self.bucket.prefix) :])
         return removed
 
-    def _uploads(self, prefix: str) -> Iterator[Mapping[str, Any]]:
-        permission = "s3:ListBucketMultipartUploads"
-        return self._pages("list_multipart_uploads", "Uploads", prefix, permission=permission)
-
-    def _last_part(self, upload: Mapping[str, Any]) -> datetime:
-        with self.bucket.asking(f"listing the parts of {upload['Key']}", "s3:ListMultipartUploadParts"):
-            pages = self.bucket.client.get_paginator("list_parts").paginate(
-                Bucket=self.bucket.name, Key=upload["Key"], UploadId=upload["UploadId"]
-            )
-            times = [part["LastModified"] for page in pages for part in page.get("Parts", ())]
-        newest: datetime = max(times, default=upload["Initiated"])
-        return newest
-
-    def _pages(
-        self, operation: str, listed: str, prefix: str, *, permission: str = "s3:ListBucket", **arguments: Any
-    ) -> Iterator[Mapping[str, Any]]:
-        """What a listing holds under ``prefix``, in as few requests as there are pages."""
-        pages = self.bucket.client.get_paginator(operation).paginate(
-            Bucket=self.bucket.name, Prefix=self.bucket.prefix + check_prefix(self.label, prefix), **arguments
-        )
-        with self.bucket.asking(f"listing {prefix or 'all'}", permission):
-            for page in pages:
-                if "IsTruncated" not in page:  # a web site that says 200 to everything would look like an empty bucket
-                    raise self.bucket.no_s3()
-                yield from page.get(listed, ())
+    def _below(self, prefix: str) -> str:
+        return self.bucket.prefix + check_prefix(self.label, prefix)

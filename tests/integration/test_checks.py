@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A mistake in a declared check condemns no backup; what was true when it was taken and is not any more, does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError
+from ansible_collections.runbook.ops.plugins.module_utils._protect.verification import Outcome
+from ansible_collections.runbook.ops.plugins.module_utils._records import utc_now
+from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
+from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
+from support.fault_report import Fault
+from support.procedures import Protected, failed, postgresql, sqlite
+
+from lab.embedded.servers import PostgresServer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_of("stores[0]", {"type": "local", "path": str(tmp_path / "store")})
+
+
+def checking(protected: Protected, *checks: Mapping[str, Any]) -> Protected:
+    return replace(protected, database={**protected.database, "checks": list(checks)})
+
+
+def verified(protected: Protected, store: Store) -> Outcome:
+    job = protected.verification(store)
+    target, _actions = job.plan(utc_now(), remember=False)
+    assert target
+    return job.run(target)
+
+
+MISTAKES: dict[str, dict[str, Any]] = {
+    "a table that was never there": {"table": "entries", "rows": ">=1"},
+    "a column that was never there": {"table": "entry", "newest": "at", "within": "1h"},
+    "equality with what was not counted": {"sql": "SELECT max(id) FROM entry", "name": "last", "expect": "source"},
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistaken_check_condemns_nothing(tmp_path: Path, store: Store, mistake: str, fault: Fault) -> None:
+    protected = sqlite(tmp_path)
+    protected.take(store)
+    said = failed(InputError, lambda: verified(checking(protected, MISTAKES[mistake]), store))
+    (backup,) = protected.listing(store).backups
+    assert ("has no verdict" in said, "correct the description's checks" in said, backup.verification) == (
+        True,
+        True,
+        None,
+    )
+    assert verified(protected, store).verification.passed
+    fault(f"a check with {mistake}", said, "no verdict is recorded; corrected, the same backup passes")
+
+
+def test_another_check_that_fails_decides(tmp_path: Path, store: Store) -> None:
+    protected = sqlite(tmp_path)
+    protected.take(store)
+    both = checking(protected, MISTAKES["a table that was never there"], {"table": "entry", "rows": 10_000})
+    assert not verified(both, store).verification.passed
+
+
+def test_a_table_that_was_there_when_the_backup_was_taken_must_be_in_it(tmp_path: Path, store: Store) -> None:
+    """The dump is said to hold a table that it does not: evidence, whatever else is mistaken."""
+    protected = checking(sqlite(tmp_path), {"table": "entry", "rows": "source"}, {"table": "also", "rows": "source"})
+    with closing(sqlite3.connect(protected.database["path"])) as connection:
+        connection.execute("CREATE TABLE also (id INTEGER)")
+    engine = protected.engine()
+    job = replace(protected.backup(store), engine=engine)
+    honest = engine._copy
+
+    def without(source: sqlite3.Connection, copy: str, deadline: Any) -> None:
+        honest(source, copy, deadline)
+        with closing(sqlite3.connect(copy)) as dumped:
+            dumped.execute("DROP TABLE also")
+
+    engine._copy = without
+    assert job.take(job.preflight(job.look(remember=False)))
+    verdict = verified(protected, store).verification
+    assert (verdict.passed, [check.passed for check in verdict.checks]) == (False, [True, False])
+
+
+def test_what_a_server_does_not_answer_is_told_with_its_backup(
+    postgres: PostgresServer, tmp_path: Path, store: Store
+) -> None:
+    with postgresql(postgres, tmp_path) as protected:
+        mistaken = checking(protected, {"table": "order", "rows": "source"}, {"table": "orders", "rows": "source"})
+        job = mistaken.backup(store)
+        assert job.take(job.preflight(job.look(remember=False)))
+        assert job.silent == ("table_rows:order",)
+        failed(InputError, lambda: verified(mistaken, store))
+        assert verified(protected, store).verification.passed
