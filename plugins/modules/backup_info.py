@@ -61,6 +61,9 @@ options:
       - A key that has expired or was revoked is none, so that it does not stop the backups of other databases.
     type: bool
     default: false
+  decryption_key:
+    description: What backups are verified with on this host, a secret key's path or V(keyring), which is a mistake where it is not there.
+    type: str
 seealso:
   - module: runbook.ops.backup
   - module: runbook.ops.backup_retention
@@ -120,6 +123,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
+    decryptor_of,
     engine_of,
     objectives_of,
     policy_of,
@@ -149,6 +153,7 @@ ARGUMENT_SPEC = {
     "patience": {"type": "str"},
     "metrics_file": {"type": "path"},
     "encrypts": {"type": "bool", "default": False},
+    "decryption_key": {"type": "str", "no_log": False},
 }
 
 
@@ -166,6 +171,7 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
     """Parse all of it before any store is read; then one function for each database that reads and looks."""
     runtime, stores = runtime_of(params["runtime"]), stores_of(params["stores"], params["patience"])
     schedule_of("schedules.prune", (params["schedules"] or {}).get("prune"))
+    decryptor_of("decryption_key", params["decryption_key"])
     described: list[Described] = []
     for number, database in enumerate(params["databases"]):
         variable = f"databases[{number}]"

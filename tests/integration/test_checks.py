@@ -89,6 +89,47 @@ def test_a_table_that_was_there_when_the_backup_was_taken_must_be_in_it(tmp_path
     assert (verdict.passed, [check.passed for check in verdict.checks]) == (False, [True, False])
 
 
+SILENT = {
+    "a table": ({"table": "entries", "rows": ">=1"}, "table_rows:entries"),
+    "a column": ({"table": "entry", "newest": "at", "within": "1h"}, "freshness:entry.at"),
+    "a column without times": ({"table": "entry", "newest": "data", "within": "1h"}, "freshness:entry.data"),
+    "a query": ({"sql": "SELECT 1 FROM entries", "name": "wrong", "expect": 1}, "sql:wrong"),
+    "a query that writes": ({"sql": "DELETE FROM entry RETURNING 1", "name": "writes", "expect": 1}, "sql:writes"),
+}
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_check_mode_asks_the_checks_of_a_file_and_writes_nothing_beside_it(tmp_path: Path, in_use: bool) -> None:
+    protected = sqlite(tmp_path)
+    path = Path(protected.database["path"])
+    asked = checking(protected, *(check for check, _name in SILENT.values()), {"table": "entry", "rows": "source"})
+    with closing(sqlite3.connect(path)) as application:
+        application.execute("PRAGMA journal_mode = WAL")
+        application.execute("INSERT INTO entry (data) VALUES ('text')")
+        application.commit()
+        if not in_use:
+            application.close()
+        before = sorted(path.parent.iterdir()), path.read_bytes()
+        assert set(asked.engine().silent()) == {name for _check, name in SILENT.values()}
+        assert (sorted(path.parent.iterdir()), path.read_bytes()) == before
+
+
+def test_a_mistaken_check_costs_no_backup_of_a_file(tmp_path: Path, store: Store) -> None:
+    job = checking(sqlite(tmp_path), SILENT["a table"][0], {"table": "entry", "rows": "source"}).backup(store)
+    manifest = job.take(job.preflight(job.look(remember=False)))
+    assert manifest and "table_rows:entry" in manifest.observed and job.silent == ("table_rows:entries",)
+
+
+def test_check_mode_asks_a_server_its_checks(postgres: PostgresServer, tmp_path: Path, store: Store) -> None:
+    with postgresql(postgres, tmp_path) as protected:
+        job = checking(
+            protected, {"table": "order", "rows": ">=1"}, {"table": "orders", "newest": "id", "within": "1h"},
+            {"table": "orders", "rows": "source"}, {"extension": "vector"},
+        ).backup(store)  # fmt: skip
+        job.predict(job.preflight(job.look(remember=False)), utc_now())
+        assert job.silent == ("table_rows:order", "freshness:orders.id")
+
+
 def test_what_a_server_does_not_answer_is_told_with_its_backup(
     postgres: PostgresServer, tmp_path: Path, store: Store
 ) -> None:

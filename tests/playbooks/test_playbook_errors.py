@@ -103,6 +103,16 @@ def test_a_mistake_is_told_before_anything_is_touched(mistaken: tuple[Path, Run]
     assert not list(place.glob(f"{mistake}.*")) and not list((place / "work").iterdir())
 
 
+def test_a_key_that_is_not_there_is_told_before_anything_is_verified(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path / "inventory", {"locked": described(tmp_path, "locked", runbook_decryption_key="/no/key.asc")}
+    )
+    run = play("verify_backups.yml", "-e", "backup_verify_now=true", inventory=inventory)
+    assert run.failures("locked") == [
+        "decryption_key is '/no/key.asc', where there is no file: give a secret key's path, or keyring."
+    ]
+
+
 def test_an_inventory_that_is_not_there_is_no_run_that_went_well() -> None:
     run = ended("ansible-playbook", "-i", "inventories/demmo", "playbooks/backup.yml")
     assert run.returncode != 0 and "inventories/demmo" in run.stderr

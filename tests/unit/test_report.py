@@ -15,6 +15,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._durations import huma
 from ansible_collections.runbook.ops.plugins.module_utils._protect.report import (
     backup_table,
     calendar,
+    concern,
     database_line,
     human_size,
     metrics,
@@ -22,7 +23,13 @@ from ansible_collections.runbook.ops.plugins.module_utils._protect.report import
 from ansible_collections.runbook.ops.plugins.modules.backup_info import says
 
 NEWEST = {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123}
-PASSED = {"result": "passed", "method": "restore", "verified_at": "2026-03-01T03:10:00Z", "restore_seconds": 8.9}
+PASSED = {
+    "id": NEWEST["id"],
+    "result": "passed",
+    "method": "restore",
+    "verified_at": "2026-03-01T03:10:00Z",
+    "restore_seconds": 8.9,
+}
 STORE = {"store": "local:/backups", "away": None, "unreadable": [], "future": [], "in_progress": [], "stale": []}
 DATABASE: dict[str, Any] = {
     "engine": "postgresql", "database": "erni_agents", "newest": NEWEST, "age_seconds": 3700, "rpo_met": True,
@@ -55,6 +62,10 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
             {"verification": {**PASSED, "method": "checksum", "restore_seconds": None}},
             "bytes confirmed 2026-03-01 03:10Z, NOT RESTORED (this host has no key), next slot",
         ),
+        (
+            {"verification": {**PASSED, "id": "20260222T020000Z-00000000", "verified_at": "2026-02-22T03:10:00Z"}},
+            "itself not verified yet (20260222T020000Z-00000000: verified 2026-02-22 03:10Z (restored in 8.9s)), next",
+        ),
         ({"newest": None}, "NO GOOD BACKUP"),
         ({"next_backup": None}, "no schedule, so only what is asked for is taken"),
         (
@@ -80,6 +91,26 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
 )
 def test_a_database_in_a_line(change: dict[str, Any], says: str) -> None:
     assert says in database_line({**DATABASE, **change})
+
+
+FAILED = {**PASSED, "result": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ""),
+        ({"verification": None}, ""),
+        ({"verification": FAILED}, "erni_agents 20260301T020000Z-00000000 failed its verification and counts for nothing"),
+        ({"verification": FAILED, "newest": None}, "take a new one with -e backup_label=manual"),
+        ({"verification": {**FAILED, "id": "20260222T020000Z-00000000"}}, "verify_backups.yml, for the newest"),
+        ({"due": {**DATABASE["due"], "verification": "the slot has none"}}, "verify_backups.yml, for the newest"),
+        ({"stores": [STORE, {**STORE, "store": "s3:b", "unreadable": ["x"]}]}, "cannot be read of postgresql/erni_agents in s3:b"),
+    ],
+)  # fmt: skip
+def test_what_no_scheduled_backup_mends_is_said(change: dict[str, Any], says: str) -> None:
+    said = concern([DATABASE, {**DATABASE, **change}])
+    assert says in said and bool(said) == bool(says)
 
 
 def test_the_table_puts_copies_side_by_side() -> None:

@@ -39,44 +39,20 @@ ORDER BY a.xact_start LIMIT 3
 """A dump takes ACCESS SHARE locks, which wait for ACCESS EXCLUSIVE ones alone. 16384: the first OID of users' own."""
 
 
-class DumpSession:
-    """Held open for as long as the dump runs; the lock goes with the session, however that ends."""
+class Snapshot:
+    """A transaction that reads one moment's rows: a check is asked in it, and one that is wrong spoils nothing."""
 
     def __init__(self, opened: Session, lock_timeout: float) -> None:
         self._session = opened
         self._lock_timeout = lock_timeout
-        self.server_version = opened.server_version
-        self.server_major = opened.server_major
-        self._lock()
-        self.snapshot, self.consistent_at = self._export()
-
-    def _lock(self) -> None:
-        if self._session.value("SELECT pg_try_advisory_lock(%s, %s)", _LOCK):
-            return
-        raise Busy(
-            f"Another backup of {self._session.target} is running{self._holder()}: let it finish, nothing was touched."
-        )
-
-    def _holder(self) -> str:
-        for pid, application, since in self._session.rows(_HOLDER, _LOCK):
-            begun = f", since {format_time(since)}" if since else ""
-            return f" (server process {pid}, {application or 'of an unknown application'}{begun})"
-        return ""
-
-    def _export(self) -> tuple[str, datetime]:
-        """``now()`` is the transaction's start, a moment before its snapshot: never later than what is dumped."""
-        self._session.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self._session.rows("SELECT set_config('lock_timeout', %s, true)", [f"{self._lock_timeout * 1000:.0f}ms"])
-        ((snapshot, moment),) = self._session.rows("SELECT pg_export_snapshot(), now()")
-        return snapshot, moment.replace(microsecond=0)
+        opened.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        opened.rows("SELECT set_config('lock_timeout', %s, true)", [f"{lock_timeout * 1000:.0f}ms"])
 
     def observe(self, checks: Sequence[Check], deadline: Deadline) -> dict[str, Any]:
-        """The observable checks' values in the snapshot. A check that the server cannot answer is left out: the backup
-        is worth more than it, and the verification that asks again will report it."""
+        """The checks' values. A check that the server cannot answer is left out: the backup is worth more than it, and the
+        verification that asks again will report it."""
         observed: dict[str, Any] = {}
         for check in checks:
-            if not check.observable:
-                continue
             self._session.rows("SAVEPOINT observing")
             try:
                 self._session.limit_statements(deadline.left())
@@ -110,6 +86,36 @@ class DumpSession:
             for table, pid, user, application, since in found
         ]
         return f" ({'; '.join(held)})" if held else ""
+
+
+class DumpSession(Snapshot):
+    """Held open for as long as the dump runs; the lock goes with the session, however that ends."""
+
+    def __init__(self, opened: Session, lock_timeout: float) -> None:
+        self._session = opened
+        self._lock()
+        super().__init__(opened, lock_timeout)
+        self.server_version = opened.server_version
+        self.server_major = opened.server_major
+        self.snapshot, self.consistent_at = self._export()
+
+    def _lock(self) -> None:
+        if self._session.value("SELECT pg_try_advisory_lock(%s, %s)", _LOCK):
+            return
+        raise Busy(
+            f"Another backup of {self._session.target} is running{self._holder()}: let it finish, nothing was touched."
+        )
+
+    def _holder(self) -> str:
+        for pid, application, since in self._session.rows(_HOLDER, _LOCK):
+            begun = f", since {format_time(since)}" if since else ""
+            return f" (server process {pid}, {application or 'of an unknown application'}{begun})"
+        return ""
+
+    def _export(self) -> tuple[str, datetime]:
+        """``now()`` is the transaction's start, a moment before its snapshot: never later than what is dumped."""
+        ((snapshot, moment),) = self._session.rows("SELECT pg_export_snapshot(), now()")
+        return snapshot, moment.replace(microsecond=0)
 
 
 @contextmanager

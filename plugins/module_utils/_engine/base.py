@@ -76,6 +76,11 @@ class Engine(ABC):
     def preflight(self) -> Facts:
         """Reach it, compare versions, estimate the size. Writes nothing. ``EngineError`` or ``InputError`` says why not."""
 
+    def silent(self) -> tuple[str, ...]:
+        """Names of the declared checks that it gives no answer to now, which an engine has where a check can be mistyped.
+        Asks each, so check mode tells of it before a backup does. Writes nothing."""
+        return ()
+
     @abstractmethod
     def dump(self, open_artefact: OpenArtefact) -> Dump:
         """Take a consistent copy. Holds the engine's own lock where it has one (``Busy`` if somebody else does)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,7 +37,7 @@ from ._postgresql_contents import (
 from ._postgresql_named import declared_server, named
 from ._postgresql_programs import Programs
 from ._postgresql_scratch import APPLICATION, ScratchDatabase, throw_away
-from ._postgresql_session import DumpSession, dump_session
+from ._postgresql_session import DumpSession, Snapshot, dump_session
 from ._postgresql_twin import in_twin
 from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
 
@@ -135,14 +135,19 @@ class PostgresqlEngine(Engine):
         deadline = Deadline(self.timeout, f"The backup of {self.target}")
         with dump_session(self._reached(), self.lock_timeout) as source:
             tool = self._require_client(source.server_major, source.server_version)
-            observed = source.observe(self.checks, deadline)
+            observable = [check for check in self.checks if check.observable]
+            observed = source.observe(observable, deadline)
             with open_artefact("data.pgc", "pg_custom") as sink:
                 argv = self._programs.dump(self.target, source.snapshot, self.lock_timeout)
                 self._stream(argv, sink, deadline, source)
             with open_artefact("globals.sql", "sql") as sink:
                 self._stream(self._programs.dump_globals(self.target), sink, deadline, source)
-            silent = tuple(check.name for check in self.checks if check.observable and check.name not in observed)
-            return Dump(source.server_version, tool, source.consistent_at, observed, silent)
+            return Dump(source.server_version, tool, source.consistent_at, observed, _silent(observable, observed))
+
+    def silent(self) -> tuple[str, ...]:
+        deadline = Deadline(self.timeout, f"Asking the checks of {self.target}")
+        with session(self._reached(), "runbook.ops preflight") as opened:
+            return _silent(self.checks, Snapshot(opened, self.lock_timeout).observe(self.checks, deadline))
 
     def _stream(self, argv: list[str], sink: Sink, deadline: Deadline, source: DumpSession) -> None:
         try:
@@ -236,6 +241,10 @@ class PostgresqlEngine(Engine):
                 raise
             return check.judge_silence(error.said, manifest.observed)
         return check.judge(observed, manifest.observed, manifest.consistent_at)
+
+
+def _silent(asked: Sequence[Check], observed: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(check.name for check in asked if check.name not in observed)
 
 
 def _ours(place: Place) -> ScratchDatabase:

@@ -146,21 +146,30 @@ class SqliteEngine(Engine):
         with scratch_directory(self._work_dir) as directory:
             copy = os.path.join(directory, "copy.sqlite")
             consistent_at = utc_now()
-            with self._snapshot(deadline) as source:
+            # In WAL mode a reader makes -wal and -shm where there are none, and only one that may write removes them. In the
+            # older modes it makes none, and may not be the one that rolls a crashed transaction back.
+            mode = "mode=rw" if self._inspected() else "mode=ro"
+            with self._snapshot(mode, deadline) as source:
                 require_space(self._work_dir, _size(source), f"the copy of {self._path}")
-                observed = {check.name: self._observed(source, check) for check in self._checks if check.observable}
+                observed, silent = _asked(source, [check for check in self._checks if check.observable])
                 self._copy(source, copy, deadline)
             observed[_FOREIGN_KEYS] = self._proved(copy, deadline)
             with open_artefact("data.sqlite", "sqlite") as sink:
                 self._instance.fetch(copy, sink, timeout=deadline.left())
-        return Dump(sqlite3.sqlite_version, TOOL, consistent_at, observed)
+        return Dump(sqlite3.sqlite_version, TOOL, consistent_at, observed, silent)
+
+    def silent(self) -> tuple[str, ...]:
+        """Asked only where reading makes no file: a crash's ``-wal`` alone is completed by whoever opens it."""
+        unused = self._inspected() and not os.path.exists(f"{self._path}-shm")
+        if unused and os.path.exists(f"{self._path}-wal"):
+            return ()
+        mode = "immutable=1" if unused else "mode=ro"
+        with self._snapshot(mode, _Deadline(self._timeout, f"Asking the checks of {self._path}")) as source:
+            return _asked(source, self._checks)[1]
 
     @contextmanager
-    def _snapshot(self, deadline: _Deadline) -> Iterator[sqlite3.Connection]:
+    def _snapshot(self, mode: str, deadline: _Deadline) -> Iterator[sqlite3.Connection]:
         """The source in a read transaction that has begun: from here on, nobody's writes are seen."""
-        # In WAL mode a reader makes -wal and -shm where there are none, and only one that may write removes them. In the
-        # older modes it makes none, and may not be the one that rolls a crashed transaction back.
-        mode = "mode=rw" if self._inspected() else "mode=ro"
         try:
             with closing(_open(self._path, mode, deadline, busy=self._lock_timeout)) as source:
                 source.execute("BEGIN")
@@ -207,16 +216,6 @@ class SqliteEngine(Engine):
             raise EngineError(f"{self._path} is no file: give the path of the SQLite database itself.")
         if status.st_size == 0:  # which SQLite takes for a sound database without tables
             raise EngineError(f"{self._path} is empty (0 bytes): the database was lost, or path is wrong.")
-
-    def _observed(self, source: sqlite3.Connection, check: Check) -> Any:
-        try:
-            return _observe(source, check)
-        except sqlite3.Error as error:
-            if _code(error) not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
-                raise
-            raise EngineError(
-                f"The check {check.name} cannot be asked of {self._path} ({error}): correct the check."
-            ) from None
 
     def _copy(self, source: sqlite3.Connection, copy: str, deadline: _Deadline) -> None:
         def look_at_the_clock(_status: int, _remaining: int, _total: int) -> None:
@@ -345,6 +344,20 @@ def _verified(database: sqlite3.Connection, check: Check, reader: ArtefactReader
             raise deadline.error() from None
         return check.judge_silence(str(error), reader.manifest.observed)
     return check.judge(observed, reader.manifest.observed, reader.manifest.consistent_at)
+
+
+def _asked(source: sqlite3.Connection, checks: Sequence[Check]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The checks' values, and the names of those that are wrong: the backup is worth more than they are."""
+    observed: dict[str, Any] = {}
+    for check in checks:
+        try:
+            observed[check.name] = _observe(source, check)
+        except ValueError:
+            continue
+        except sqlite3.Error as error:
+            if _code(error) not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
+                raise
+    return observed, tuple(check.name for check in checks if check.name not in observed)
 
 
 def _observe(database: sqlite3.Connection, check: Check) -> Any:

@@ -53,7 +53,7 @@ class BackupJob:
     encryptor: Encryptor | None = None
     storage_class: str | None = None
     silent: tuple[str, ...] = ()
-    """Checks that the database did not answer when it was backed up."""
+    """Checks that the database did not answer when it was backed up, or does not before it is."""
 
     def look(self, *, remember: bool) -> ScopeListing:
         """What the store has of this scope."""
@@ -112,6 +112,7 @@ class BackupJob:
 
     def predict(self, facts: Facts, now: datetime) -> Manifest:
         """The manifest that ``take`` would write, as far as it can be known: for check mode and its diff."""
+        self.silent = self.engine.silent()
         return Manifest(
             id=new_id(now), scope=self.scope, label=self.label, started_at=now, finished_at=now, consistent_at=now,
             server_version=facts.server_version, tool=facts.tool, artefacts=(), source=self.source,

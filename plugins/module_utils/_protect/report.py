@@ -33,7 +33,7 @@ def _short(moment: str | None) -> str:
 
 def database_line(database: Row) -> str:
     """One database in a line: how old its newest good backup is, whether it was proved, what is next."""
-    newest, name = database["newest"], f"{database['engine']}/{database['database']}"
+    newest, name = database["newest"], _name(database)
     problems = [_problem(s) for s in database["stores"] if s["unreadable"] or s["future"] or s["away"]]
     problems += [f"{job.upper()} DUE ({reason})" for job, reason in database["due"].items() if reason]
     running = [_running(lease, store["store"]) for store in database["stores"] for lease in store["in_progress"]]
@@ -58,6 +58,15 @@ def _proof(database: Row) -> str:
         return "never verified"
     if verification["result"] == "failed":
         return f"LAST VERIFICATION FAILED ({verification.get('reason') or 'see its record'})"
+    proof = _passed(verification, database)
+    return (
+        proof
+        if verification["id"] == database["newest"]["id"]
+        else f"itself not verified yet ({verification['id']}: {proof})"
+    )
+
+
+def _passed(verification: Row, database: Row) -> str:
     if verification["method"] != "restore":
         return f"bytes confirmed {_short(verification['verified_at'])}, NOT RESTORED (this host has no key)"
     slow = ", SLOWER THAN ITS RTO" if database["rto_met"] is False else ""
@@ -65,6 +74,32 @@ def _proof(database: Row) -> str:
     return f"verified {_short(verification['verified_at'])}" + (
         f" (restored in {human_duration(took)}{slow})" if took else ""
     )
+
+
+def concern(databases: Iterable[Row]) -> str:
+    """What a person is to do, in a sentence, where nothing is due and all the same not everything is well; else empty."""
+    databases = list(databases)
+    failed = [database for database in databases if (database["verification"] or {}).get("result") == "failed"]
+    for database in failed:
+        newest, verdict = database["newest"], database["verification"]
+        if newest is None or newest["id"] <= verdict["id"]:  # ids sort by time
+            return (
+                f"{_name(database)} {verdict['id']} failed its verification and counts for nothing: take a new one with "
+                "-e backup_label=manual, then prove it with verify_backups.yml -e backup_verify_now=true."
+            )
+    spoilt = [(database, store) for database in databases for store in database["stores"] if store["unreadable"]]
+    for database, store in spoilt:
+        return (
+            f"mend or remove by hand what cannot be read of {_name(database)} in {store['store']}: it counts for nothing, "
+            "and nothing is pruned beside it."
+        )
+    if failed or any(database["due"]["verification"] for database in databases):
+        return "verify_backups.yml, for the newest backups are still to be proved."
+    return ""
+
+
+def _name(database: Row) -> str:
+    return f"{database['engine']}/{database['database']}"
 
 
 def _running(lease: Row, store: str) -> str:

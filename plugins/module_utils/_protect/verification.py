@@ -115,6 +115,8 @@ class VerificationJob:
                     break  # a failed check speaks of the backup itself, not of this copy's bytes
             if not verdicts:
                 raise StoreError(" ".join(errors))
+            if not verdict.passed:
+                errors += [other.reason or "" for other in verdicts.values() if other is not verdict]
             outcome = Outcome(verdict, {}, errors)
             for store, listing in self.copies:
                 for backup in listing.backups:
