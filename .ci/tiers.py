@@ -64,17 +64,19 @@ def counted(report: ET.ElementTree) -> Outcome:
 def labs(output: IO[str] | None = None) -> Outcome:
     """What needs a Docker Engine or a cluster, one test after the other, for they share the systems; then Molecule's scenarios.
 
-    The cluster is begun first: where it has to be built, that takes longest. Tests that need it say where there is none.
+    Where the cluster and MinIO have to be built, that takes longest: it is done beside the tests that need neither, which come
+    first. Tests that need them wait for the rest of it, and say where there are none.
     """
     missing = {"engine": brought_up("engine")}
-    missing["kubernetes"] = missing["engine"] or brought_up("kubernetes")
-    if missing["kubernetes"]:
-        print(f"Kubernetes: {missing['kubernetes']}", file=output, flush=True)
     if missing["engine"]:
         outcome = Outcome()
         outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing['engine']}")
+        missing["kubernetes"] = missing["engine"]
     else:
-        outcome = pytest("labs", "tests/contract", "tests/lab", "-m", "lab", output=output)
+        with ThreadPoolExecutor(1) as pool:
+            built = [pool.submit(brought_up, part) for part in ("kubernetes", "minio")]
+            outcome = pytest("labs", "tests/contract", "tests/lab", "-m", "lab", output=output)
+        missing["kubernetes"] = built[0].result()
     for part, why in missing.items():
         for scenario in scenarios(part):
             if why:

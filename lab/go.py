@@ -29,6 +29,10 @@ _ENVIRONMENT = {
 }  # fmt: skip
 
 
+_NO_DEBUGGING = "-gcflags=all=-dwarf=false"
+"""The linker drops the debugging tables, so the compiler need not make them: an eighth of its time."""
+
+
 class Unavailable(RunbookError):
     """What the laboratory builds for itself is not there, and cannot be had here."""
 
@@ -102,7 +106,7 @@ class Programs:
         return " ".join(["-s", "-w", *(f"-X={name}={value}" for name, value in self.values)])
 
     def _build(self, target: str) -> None:
-        argv = ["nice", "go", "build", "-p", str(_compilers()), "-ldflags", self._flags, "-o", f"{target}/"]
+        argv = ["go", "build", "-p", str(_compilers()), _NO_DEBUGGING, "-ldflags", self._flags, "-o", f"{target}/"]
         try:
             run([*argv, *self.packages], timeout=BUILD_SECONDS, cwd=str(self.sources), env=_ENVIRONMENT)
         except CommandFailed as error:
@@ -111,7 +115,7 @@ class Programs:
     @cached_property
     def _digest(self) -> str:
         """Of the sources, and of how they are built."""
-        digest = hashlib.sha256(repr((_ENVIRONMENT, self.packages, self.also, self._flags)).encode())
+        digest = hashlib.sha256(repr((_ENVIRONMENT, _NO_DEBUGGING, self.packages, self.also, self._flags)).encode())
         for path in sorted(path for path in self.sources.rglob("*") if path.is_file()):
             digest.update(f"{path.relative_to(self.sources)}\n".encode() + path.read_bytes())
         return digest.hexdigest()[:12]

@@ -84,11 +84,21 @@ def redis_container(engine: None) -> Iterator[containers.Server]:
         yield server
 
 
+BUILT = ("cluster", "kubernetes", "_pod", "minio", "faults_of_s3", "valeo", "lab-up")
+"""Words in the names of tests and fixtures that need a server which may still have to be built from its sources."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of tests/lab needs the laboratory."""
+    """All of tests/lab needs the laboratory; what may have to wait for one of its servers comes last."""
     for item in items:
         if "lab" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.lab)
+    items.sort(key=_waits)
+
+
+def _waits(item: pytest.Item) -> bool:
+    names = " ".join([item.nodeid, *getattr(item, "fixturenames", ())])
+    return item.get_closest_marker("lab") is not None and any(word in names for word in BUILT)
 
 
 def _directory(factory: pytest.TempPathFactory, name: str) -> Path:
