@@ -28,6 +28,12 @@ class Outcome:
         else:
             self.failures.append(f"{what}: {why}" if why else what)
 
+    def add(self, other: Outcome) -> None:
+        self.passed += other.passed
+        self.skipped += other.skipped
+        self.failures += other.failures
+        self.not_run += other.not_run
+
     def leave_out(self, what_and_why: str) -> None:
         self.skipped += 1
         self.not_run.append(what_and_why)

@@ -62,28 +62,55 @@ def counted(report: ET.ElementTree) -> Outcome:
 
 
 def labs(output: IO[str] | None = None) -> Outcome:
-    """What needs a Docker Engine or a cluster, one test after the other, for they share the systems; then Molecule's scenarios.
+    """What needs a Docker Engine or a cluster, and Molecule's scenarios on them, in two ways that have no system in common.
 
-    Where the cluster and MinIO have to be built, that takes longest: it is done beside the tests that need neither, which come
-    first. Tests that need them wait for the rest of it, and say where there are none.
+    What is on the cluster and MinIO waits for them to be built, which takes longest; what is about all systems comes last.
     """
-    missing = {"engine": brought_up("engine")}
-    if missing["engine"]:
-        outcome = Outcome()
-        outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing['engine']}")
-        missing["kubernetes"] = missing["engine"]
-    else:
-        with ThreadPoolExecutor(1) as pool:
-            built = [pool.submit(brought_up, part) for part in ("kubernetes", "minio")]
-            outcome = pytest("labs", "tests/contract", "tests/lab", "-m", "lab", output=output)
-        missing["kubernetes"] = built[0].result()
-    for part, why in missing.items():
-        for scenario in scenarios(part):
-            if why:
-                outcome.leave_out(f"molecule {scenario}: {why}")
-            else:
-                molecule(scenario, outcome, output)
+    missing = brought_up("engine")
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(on_the_cluster, missing)
+        outcome = on_the_engine(missing, output)
+        told, log = beside.result()
+    print(log.read_text(encoding="utf-8", errors="replace"), file=output, flush=True)
+    outcome.add(told)
+    if not missing:
+        outcome.add(pytest("labs-all", OF_ALL, "-m", "lab and built", output=output))
     return outcome
+
+
+OF_ALL = "tests/lab/test_lab.py"
+
+
+def on_the_engine(missing: str, output: IO[str] | None) -> Outcome:
+    outcome = Outcome()
+    if missing:
+        outcome.leave_out(f"tests/contract and tests/lab on an Engine: {missing}")
+    else:
+        outcome = pytest("labs", "tests/contract", "tests/lab", "-m", "lab and not built", output=output)
+    scenarios_of("engine", missing, outcome, output)
+    return outcome
+
+
+def on_the_cluster(missing: str) -> tuple[Outcome, Path]:
+    """The outcome, and where it is told at length. Tests say themselves where there is no cluster."""
+    log = REPORTS / "cluster.log"
+    outcome = Outcome()
+    with log.open("w", encoding="utf-8") as output:
+        if not missing:
+            missing = brought_up("kubernetes")
+            outcome = pytest(
+                "cluster", "tests/contract", "tests/lab", f"--ignore={OF_ALL}", "-m", "lab and built", output=output
+            )
+        scenarios_of("kubernetes", missing, outcome, output)
+    return outcome, log
+
+
+def scenarios_of(part: str, missing: str, outcome: Outcome, output: IO[str] | None) -> None:
+    for scenario in scenarios(part):
+        if missing:
+            outcome.leave_out(f"molecule {scenario}: {missing}")
+        else:
+            molecule(scenario, outcome, output)
 
 
 def roles() -> Outcome:

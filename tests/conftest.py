@@ -85,20 +85,17 @@ def redis_container(engine: None) -> Iterator[containers.Server]:
 
 
 BUILT = ("cluster", "kubernetes", "_pod", "minio", "faults_of_s3", "valeo", "lab-up")
-"""Words in the names of tests and fixtures that need a server which may still have to be built from its sources."""
+"""Words in the names of tests and fixtures that need a server which has to be built from its sources."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of tests/lab needs the laboratory; what may have to wait for one of its servers comes last."""
+    """All of tests/lab needs the laboratory, and some of it a server that is built first."""
     for item in items:
         if "lab" in item.path.relative_to(Path(__file__).parent).parts:
             item.add_marker(pytest.mark.lab)
-    items.sort(key=_waits)
-
-
-def _waits(item: pytest.Item) -> bool:
-    names = " ".join([item.nodeid, *getattr(item, "fixturenames", ())])
-    return item.get_closest_marker("lab") is not None and any(word in names for word in BUILT)
+        names = " ".join([item.nodeid, *getattr(item, "fixturenames", ())])
+        if item.get_closest_marker("lab") and any(word in names for word in BUILT):
+            item.add_marker(pytest.mark.built)
 
 
 def _directory(factory: pytest.TempPathFactory, name: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,11 +122,14 @@ class PostgresqlEngine(Engine):
         return replace(self.target, host=host, port=port)
 
     def preflight(self) -> Facts:
-        with session(self._reached(), "runbook.ops preflight") as opened:
-            tool = self._require_client(opened.server_major, opened.server_version)
-            self._programs.version("pg_dumpall")
-            size, recovering = opened.rows("SELECT pg_database_size(current_database()), pg_is_in_recovery()")[0]
-            return Facts(opened.server_version, tool, size, {"in_recovery": recovering})
+        with ThreadPoolExecutor() as pool:  # elsewhere each is a process to wait for: asked while the server is reached
+            versions = [pool.submit(self._programs.version, program) for program in ("pg_dump", "pg_dumpall")]
+            with session(self._reached(), "runbook.ops preflight") as opened:
+                for version in versions:
+                    version.result()
+                tool = self._require_client(opened.server_major, opened.server_version)
+                size, recovering = opened.rows("SELECT pg_database_size(current_database()), pg_is_in_recovery()")[0]
+                return Facts(opened.server_version, tool, size, {"in_recovery": recovering})
 
     def _require_client(self, major: int, version: str) -> str:
         server = f"the server's {version} at {self.target.host}:{self.target.port}"
