@@ -9,8 +9,9 @@ import argparse
 import shutil
 import sys
 import time
+from contextlib import nullcontext, suppress
 
-from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
+from ansible_collections.runbook.ops.plugins.module_utils._errors import CommandFailed, RunbookError
 
 from . import engine, execution_environment, kubernetes, load, s3
 from .command import docker
@@ -106,11 +107,8 @@ def down(part: str | None, *, data: bool) -> None:
             removed.append("containers")
         if s3.MOTO.down():
             removed.append(s3.MOTO.name)
-        if data and engine.version():
-            images = sorted(set(docker("image", "ls", "--quiet", "--filter", f"label={LABEL}=1").split()))
-            if images:
-                docker("image", "rm", "--force", *images, timeout=120)
-                removed.append("images")
+        if data and engine.version() and _remove_images():
+            removed.append("images")
     if part in (None, s3.MINIO.name) and s3.MINIO.down(data=data):
         removed.append(s3.MINIO.name)
     if part in (None, "engine") and engine.down():
@@ -119,6 +117,17 @@ def down(part: str | None, *, data: bool) -> None:
         shutil.rmtree(home(), ignore_errors=True)
     kept = "" if data else " Data and images are kept; --data deletes them, too."
     print(f"Removed: {', '.join(removed) or 'nothing'}.{kept}")
+
+
+def _remove_images() -> bool:
+    """Whether there were any. One that others were made from goes once they are gone, so it takes a few passes."""
+    before: set[str] = set()
+    while images := set(docker("image", "ls", "--quiet", "--filter", f"label={LABEL}=1").split()):
+        removing = suppress(CommandFailed) if images != before else nullcontext()
+        before = images
+        with removing:
+            docker("image", "rm", "--force", *sorted(images), timeout=120)
+    return bool(before)
 
 
 def main() -> int:
