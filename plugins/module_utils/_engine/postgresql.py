@@ -122,9 +122,10 @@ class PostgresqlEngine(Engine):
         return replace(self.target, host=host, port=port)
 
     def preflight(self) -> Facts:
+        reached = self._reached()
         with ThreadPoolExecutor() as pool:  # elsewhere each is a process to wait for: asked while the server is reached
             versions = [pool.submit(self._programs.version, program) for program in ("pg_dump", "pg_dumpall")]
-            with session(self._reached(), "runbook.ops preflight") as opened:
+            with session(reached, "runbook.ops preflight") as opened:
                 for version in versions:
                     version.result()
                 tool = self._require_client(opened.server_major, opened.server_version)
