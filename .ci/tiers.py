@@ -62,7 +62,8 @@ def counted(report: ET.ElementTree) -> Outcome:
 
 
 def labs(output: IO[str] | None = None) -> Outcome:
-    """What needs a Docker Engine or a cluster, and Molecule's scenarios on them, in two ways that have no system in common.
+    """What needs a Docker Engine or a cluster, and Molecule's scenarios on them, in two ways that share the Engine and a store,
+    and no system.
 
     What is on the cluster and MinIO waits for them to be built, which takes longest; what is about all systems comes last.
     """

@@ -124,9 +124,11 @@ def _remove_images() -> bool:
     before: set[str] = set()
     while images := set(docker("image", "ls", "--quiet", "--filter", f"label={LABEL}=1").split()):
         removing = suppress(CommandFailed) if images != before else nullcontext()
-        before = images
         with removing:
             docker("image", "rm", "--force", *sorted(images), timeout=120)
+        if images == before:
+            break
+        before = images
     return bool(before)
 
 

@@ -84,7 +84,7 @@ def redis_container(engine: None) -> Iterator[containers.Server]:
         yield server
 
 
-BUILT = ("cluster", "kubernetes", "_pod", "minio", "faults_of_s3", "valeo", "lab-up")
+BUILT = ("cluster", "kubernetes", "_pod", "minio", "faults_of_s3", "valeo", "lab-up", "lab-status")
 """Words in the names of tests and fixtures that need a server which has to be built from its sources."""
 
 

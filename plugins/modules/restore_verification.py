@@ -145,8 +145,10 @@ def main() -> None:
         rto_met=rto_met(verdict, rto) if verdict else None,
     )
     if verdict and not verdict.passed:
-        reasons = " ".join([verdict.reason or "", *outcome.errors]) if outcome else ""
-        module.fail_json(msg=f"Backup {verdict.id} of {job.scope} failed its verification: {reasons}", **result)
+        reasons = ". ".join(
+            str(reason).rstrip(".") for reason in (verdict.reason, *(outcome.errors if outcome else ()))
+        )
+        module.fail_json(msg=f"Backup {verdict.id} of {job.scope} failed its verification: {reasons}.", **result)
     if outcome and outcome.errors:
         module.fail_json(msg=" ".join(outcome.errors), **result)
     module.exit_json(**result)

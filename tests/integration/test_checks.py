@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -94,30 +95,63 @@ SILENT = {
     "a column": ({"table": "entry", "newest": "at", "within": "1h"}, "freshness:entry.at"),
     "a column without times": ({"table": "entry", "newest": "data", "within": "1h"}, "freshness:entry.data"),
     "a query": ({"sql": "SELECT 1 FROM entries", "name": "wrong", "expect": 1}, "sql:wrong"),
+    "an ordering": (
+        {"sql": "SELECT data FROM entry ORDER BY id COLLATE nocas", "name": "order", "expect": 1},
+        "sql:order",
+    ),
     "a query that writes": ({"sql": "DELETE FROM entry RETURNING 1", "name": "writes", "expect": 1}, "sql:writes"),
 }
 
 
-@pytest.mark.parametrize("in_use", [True, False])
-def test_check_mode_asks_the_checks_of_a_file_and_writes_nothing_beside_it(tmp_path: Path, in_use: bool) -> None:
+def contents(directory: Path, *, marks: bool) -> dict[str, bytes]:
+    """Every file's bytes. A reader of a database in use leaves its mark in the ``-shm``, as every reader does."""
+    return {
+        file.name: file.read_bytes() if marks or not file.name.endswith("-shm") else b""
+        for file in directory.iterdir() if file.is_file()
+    }  # fmt: skip
+
+
+FILES = {"in use": True, "at rest": False, "behind a link": True, "after a crash": True, "without its -wal": False}
+
+
+@pytest.mark.parametrize("state", FILES)
+def test_check_mode_asks_the_checks_of_a_file_and_writes_nothing_beside_it(tmp_path: Path, state: str) -> None:
     protected = sqlite(tmp_path)
-    path = Path(protected.database["path"])
-    asked = checking(protected, *(check for check, _name in SILENT.values()), {"table": "entry", "rows": "source"})
+    path, looked_at = Path(protected.database["path"]), tmp_path / "looked at.db"
+    asked = checking(protected, *(check for check, _name in SILENT.values()), {"table": "late", "rows": "source"})
     with closing(sqlite3.connect(path)) as application:
         application.execute("PRAGMA journal_mode = WAL")
+        application.execute("CREATE TABLE late (id INTEGER)")
         application.execute("INSERT INTO entry (data) VALUES ('text')")
         application.commit()
-        if not in_use:
+        if state == "behind a link":
+            looked_at.symlink_to(path)
+        elif state == "after a crash":
+            for suffix in ("", "-wal", "-shm"):
+                shutil.copy(f"{path}{suffix}", f"{looked_at}{suffix}")
+        else:
+            looked_at = path
+        if not FILES[state]:
             application.close()
-        before = sorted(path.parent.iterdir()), path.read_bytes()
-        assert set(asked.engine().silent()) == {name for _check, name in SILENT.values()}
-        assert (sorted(path.parent.iterdir()), path.read_bytes()) == before
+        if state == "without its -wal":
+            Path(f"{path}-shm").touch()
+        before = contents(tmp_path, marks=state == "after a crash")
+        there = replace(asked, database={**asked.database, "path": str(looked_at)})
+        silent = there.engine().silent()
+        assert set(silent) == (set() if state == "without its -wal" else {name for _check, name in SILENT.values()})
+        assert contents(tmp_path, marks=state == "after a crash") == before
 
 
 def test_a_mistaken_check_costs_no_backup_of_a_file(tmp_path: Path, store: Store) -> None:
-    job = checking(sqlite(tmp_path), SILENT["a table"][0], {"table": "entry", "rows": "source"}).backup(store)
+    job = checking(
+        sqlite(tmp_path), *(check for check, _name in SILENT.values()), {"table": "entry", "rows": "source"}
+    ).backup(store)
     manifest = job.take(job.preflight(job.look(remember=False)))
-    assert manifest and "table_rows:entry" in manifest.observed and job.silent == ("table_rows:entries",)
+    assert (
+        manifest
+        and "table_rows:entry" in manifest.observed
+        and set(job.silent) == {name for _check, name in SILENT.values()}
+    )
 
 
 def test_check_mode_asks_a_server_its_checks(postgres: PostgresServer, tmp_path: Path, store: Store) -> None:

@@ -22,7 +22,13 @@ from ansible_collections.runbook.ops.plugins.module_utils._protect.report import
 )
 from ansible_collections.runbook.ops.plugins.modules.backup_info import says
 
-NEWEST = {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123}
+NEWEST = {
+    "id": "20260301T020000Z-00000000",
+    "started_at": "2026-03-01T02:00:00Z",
+    "seconds": 41,
+    "size": 168400123,
+    "verified": None,
+}
 PASSED = {
     "id": NEWEST["id"],
     "result": "passed",
@@ -93,7 +99,8 @@ def test_a_database_in_a_line(change: dict[str, Any], says: str) -> None:
     assert says in database_line({**DATABASE, **change})
 
 
-FAILED = {**PASSED, "result": "failed"}
+FAILED = {**PASSED, "id": "20260302T020000Z-00000000", "result": "failed", "restored_from": "s3:b"}
+OLDER = {**FAILED, "id": "20260222T020000Z-00000000"}
 
 
 @pytest.mark.parametrize(
@@ -101,11 +108,14 @@ FAILED = {**PASSED, "result": "failed"}
     [
         ({}, ""),
         ({"verification": None}, ""),
-        ({"verification": FAILED}, "erni_agents 20260301T020000Z-00000000 failed its verification and counts for nothing"),
+        ({"verification": FAILED}, "erni_agents 20260302T020000Z-00000000 failed its verification and counts for nothing"),
+        ({"verification": {**FAILED, "id": NEWEST["id"]}}, "20260301T020000Z-00000000 failed its verification in s3:b: take"),
         ({"verification": FAILED, "newest": None}, "take a new one with -e backup_label=manual"),
-        ({"verification": {**FAILED, "id": "20260222T020000Z-00000000"}}, "verify_backups.yml, for the newest"),
-        ({"due": {**DATABASE["due"], "verification": "the slot has none"}}, "verify_backups.yml, for the newest"),
-        ({"stores": [STORE, {**STORE, "store": "s3:b", "unreadable": ["x"]}]}, "cannot be read of postgresql/erni_agents in s3:b"),
+        ({"verification": OLDER}, "verify_backups.yml -e backup_verify_now=true, for postgresql/erni_agents 20260222T0"),
+        ({"verification": OLDER, "newest": {**NEWEST, "verified": "passed"}}, ""),
+        ({"due": {**DATABASE["due"], "verification": "the slot has none"}}, "verify_backups.yml, for a verification is due"),
+        ({"stores": [STORE, {**STORE, "store": "s3:b", "future": ["x"]}]}, "dated in the future, of postgresql/erni_agents in s3:b"),
+        ({"stores": [STORE, {**STORE, "store": "s3:b", "unreadable": ["x"]}]}, "mend or remove by hand what is unreadable"),
     ],
 )  # fmt: skip
 def test_what_no_scheduled_backup_mends_is_said(change: dict[str, Any], says: str) -> None:

@@ -140,14 +140,16 @@ class PostgresqlEngine(Engine):
         deadline = Deadline(self.timeout, f"The backup of {self.target}")
         with dump_session(self._reached(), self.lock_timeout) as source:
             tool = self._require_client(source.server_major, source.server_version)
-            observable = [check for check in self.checks if check.observable]
-            observed = source.observe(observable, deadline)
+            answers = source.observe(self.checks, deadline)
             with open_artefact("data.pgc", "pg_custom") as sink:
                 argv = self._programs.dump(self.target, source.snapshot, self.lock_timeout)
                 self._stream(argv, sink, deadline, source)
             with open_artefact("globals.sql", "sql") as sink:
                 self._stream(self._programs.dump_globals(self.target), sink, deadline, source)
-            return Dump(source.server_version, tool, source.consistent_at, observed, _silent(observable, observed))
+            observed = {
+                check.name: answers[check.name] for check in self.checks if check.observable and check.name in answers
+            }
+            return Dump(source.server_version, tool, source.consistent_at, observed, _silent(self.checks, answers))
 
     def silent(self) -> tuple[str, ...]:
         deadline = Deadline(self.timeout, f"Asking the checks of {self.target}")

@@ -62,6 +62,10 @@ _WHY = {
 }
 
 
+_WRONG_QUESTION = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
+"""What SQLite says of SQL that is wrong. A write is ``SQLITE_READONLY`` itself, whose other kinds are about the file."""
+
+
 @dataclass(frozen=True)
 class SqlitePlace(Place):
     """A restored database file that nobody else knows of."""
@@ -137,7 +141,7 @@ class SqliteEngine(Engine):
         wal = self._inspected()
         size = os.path.getsize(self._path)
         with suppress(FileNotFoundError):
-            size += os.path.getsize(f"{self._path}-wal")
+            size += os.path.getsize(self._beside("-wal"))
         require_space(self._work_dir, size, f"the copy of {self._path}")
         return Facts(sqlite3.sqlite_version, TOOL, size, {"journal_mode": "wal" if wal else "rollback"})
 
@@ -151,7 +155,7 @@ class SqliteEngine(Engine):
             mode = "mode=rw" if self._inspected() else "mode=ro"
             with self._snapshot(mode, deadline) as source:
                 require_space(self._work_dir, _size(source), f"the copy of {self._path}")
-                observed, silent = _asked(source, [check for check in self._checks if check.observable])
+                observed, silent = _asked(source, self._checks)
                 self._copy(source, copy, deadline)
             observed[_FOREIGN_KEYS] = self._proved(copy, deadline)
             with open_artefact("data.sqlite", "sqlite") as sink:
@@ -159,13 +163,26 @@ class SqliteEngine(Engine):
         return Dump(sqlite3.sqlite_version, TOOL, consistent_at, observed, silent)
 
     def silent(self) -> tuple[str, ...]:
-        """Asked only where reading makes no file: a crash's ``-wal`` alone is completed by whoever opens it."""
-        unused = self._inspected() and not os.path.exists(f"{self._path}-shm")
-        if unused and os.path.exists(f"{self._path}-wal"):
+        """Asked only where reading makes no file and completes none: it tells no more than that a check is wrong."""
+        files = [os.path.exists(self._beside(suffix)) for suffix in ("-wal", "-shm")]
+        mode = "mode=ro"
+        if self._inspected():
+            if any(files) != all(files):  # a crash's, which whoever opens the database next completes
+                return ()
+            mode = "mode=ro&readonly_shm=1" if all(files) else "mode=ro&immutable=1"
+        try:
+            with self._snapshot(mode, _Deadline(self._timeout, f"Asking the checks of {self._path}")) as source:
+                silent = _asked(source, self._checks)[1]
+        except EngineError:  # the backup itself opens it otherwise, and says what is wrong
             return ()
-        mode = "immutable=1" if unused else "mode=ro"
-        with self._snapshot(mode, _Deadline(self._timeout, f"Asking the checks of {self._path}")) as source:
-            return _asked(source, self._checks)[1]
+        begun = not any(files) and os.path.exists(
+            self._beside("-shm")
+        )  # meanwhile, so what was read may be no one moment's
+        return () if begun else silent
+
+    def _beside(self, suffix: str) -> str:
+        """One of SQLite's own files, which lie beside what a link leads to."""
+        return os.path.realpath(self._path) + suffix
 
     @contextmanager
     def _snapshot(self, mode: str, deadline: _Deadline) -> Iterator[sqlite3.Connection]:
@@ -201,8 +218,8 @@ class SqliteEngine(Engine):
 
     def _may_keep_wal(self) -> bool:
         """Whether SQLite can make its files beside the database, unless the application has them there, and remove them."""
-        made = os.path.exists(f"{self._path}-shm")
-        needed = [self._path] if made else [self._path, os.path.dirname(self._path)]
+        made = os.path.exists(self._beside("-shm"))
+        needed = [self._path] if made else [self._path, os.path.dirname(self._beside(""))]
         return all(os.access(path, os.W_OK, effective_ids=True) for path in needed)
 
     def _require_file(self) -> None:
@@ -347,17 +364,18 @@ def _verified(database: sqlite3.Connection, check: Check, reader: ArtefactReader
 
 
 def _asked(source: sqlite3.Connection, checks: Sequence[Check]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The checks' values, and the names of those that are wrong: the backup is worth more than they are."""
-    observed: dict[str, Any] = {}
+    """What belongs in the manifest, and the names of the checks that are wrong: the backup is worth more than they are."""
+    values: dict[str, Any] = {}
     for check in checks:
         try:
-            observed[check.name] = _observe(source, check)
+            values[check.name] = _observe(source, check)
         except ValueError:
             continue
         except sqlite3.Error as error:
-            if _code(error) not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY):
+            if _code(error) != sqlite3.SQLITE_READONLY and _code(error) & 0xFF not in _WRONG_QUESTION:
                 raise
-    return observed, tuple(check.name for check in checks if check.name not in observed)
+    observed = {check.name: values[check.name] for check in checks if check.observable and check.name in values}
+    return observed, tuple(check.name for check in checks if check.name not in values)
 
 
 def _observe(database: sqlite3.Connection, check: Check) -> Any:

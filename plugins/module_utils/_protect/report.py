@@ -79,23 +79,37 @@ def _passed(verification: Row, database: Row) -> str:
 def concern(databases: Iterable[Row]) -> str:
     """What a person is to do, in a sentence, where nothing is due and all the same not everything is well; else empty."""
     databases = list(databases)
-    failed = [database for database in databases if (database["verification"] or {}).get("result") == "failed"]
-    for database in failed:
-        newest, verdict = database["newest"], database["verification"]
-        if newest is None or newest["id"] <= verdict["id"]:  # ids sort by time
-            return (
-                f"{_name(database)} {verdict['id']} failed its verification and counts for nothing: take a new one with "
-                "-e backup_label=manual, then prove it with verify_backups.yml -e backup_verify_now=true."
-            )
-    spoilt = [(database, store) for database in databases for store in database["stores"] if store["unreadable"]]
-    for database, store in spoilt:
-        return (
-            f"mend or remove by hand what cannot be read of {_name(database)} in {store['store']}: it counts for nothing, "
-            "and nothing is pruned beside it."
-        )
-    if failed or any(database["due"]["verification"] for database in databases):
-        return "verify_backups.yml, for the newest backups are still to be proved."
+    for database in databases:
+        if said := _disproved(database):
+            return said
+    for database in databases:
+        for store in database["stores"]:
+            if store["unreadable"] or store["future"]:
+                return (
+                    f"mend or remove by hand what is unreadable, or dated in the future, of {_name(database)} in {store['store']}: "
+                    "it counts for nothing, and nothing is pruned beside it."
+                )
+    if any(database["due"]["verification"] for database in databases):
+        return "verify_backups.yml, for a verification is due."
     return ""
+
+
+def _disproved(database: Row) -> str:
+    """What a failed verification asks for; ids sort by time."""
+    newest, verdict = database["newest"], database["verification"]
+    if verdict is None or verdict["result"] == "passed":
+        return ""
+    what = f"{_name(database)} {verdict['id']}"
+    if newest is not None and newest["id"] > verdict["id"]:
+        if newest["verified"] == "passed":
+            return ""
+        return f"verify_backups.yml -e backup_verify_now=true, for {what} failed and what was taken since is still to be proved."
+    good = newest is not None and newest["id"] == verdict["id"]  # elsewhere
+    how = f" in {verdict['restored_from']}" if good else " and counts for nothing"
+    return (
+        f"{what} failed its verification{how}: take a new one "
+        "with -e backup_label=manual, then prove it with verify_backups.yml -e backup_verify_now=true."
+    )
 
 
 def _name(database: Row) -> str:

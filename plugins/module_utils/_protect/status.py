@@ -82,7 +82,7 @@ class DatabaseStatus:
 
     def newest_verification(self) -> Verification | None:
         found = [b.verification for shelf in self.shelves for b in shelf.listing.backups if b.verification]
-        return max(found, key=lambda verification: verification.verified_at, default=None)
+        return max(found, key=lambda verification: (verification.verified_at, verification.passed), default=None)
 
     def summary(self) -> dict[str, Any]:
         """What the operator, the metrics and the alerts need to know."""
