@@ -112,7 +112,7 @@ def unanswered(backup: str, results: Sequence[CheckResult]) -> InputError | None
     )  # fmt: skip
     return InputError(
         f"{backup} has no verdict, for there is no answer to {what}, nor is one known from when it was taken: correct the "
-        "description's checks, or, where they are right, take a backup and verify that one."
+        "description's checks, or, where they are right, take a backup (backup.yml -e backup_label=manual) and verify that one."
     )
 
 

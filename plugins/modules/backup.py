@@ -90,6 +90,12 @@ found:
   description: What preflight noticed, by engine, such as C(skipped) members of V(files).
   returned: success
   type: dict
+silent:
+  description: Declared checks that the database gave no answer to, so that no verification by them comes to a verdict.
+  returned: success
+  type: list
+  elements: str
+  sample: [table_rows:order of erni/postgresql/erni_agents]
 seconds:
   description: How long it took.
   returned: success
@@ -159,6 +165,7 @@ def run(job: BackupJob, check_mode: bool) -> dict[str, Any]:
         backup=manifest and manifest.to_dict(),
         size=manifest.size if manifest else 0,
         found=dict(facts.details) if facts else {},
+        silent=[f"{name} of {job.scope}" for name in job.silent],
         seconds=round(time.monotonic() - started, 2),
     )
 

@@ -130,7 +130,8 @@ disks:
   type: list
   elements: dict
 backups:
-  description: One finding for each database, with its newest good backup, C(age_seconds), C(size) and C(verified).
+  description: One finding for each database, with its newest good backup, C(age_seconds) and C(size); C(verified) is when one last was,
+    C(proved) whether the newest was itself.
   returned: success
   type: list
   elements: dict

@@ -78,7 +78,7 @@ def row(day: str, verified: str | None = None, store: str = "local:/backups", **
             {"due": {"backup": "the slot has none", "copy": None, "verification": None}},
             "BACKUP DUE (the slot has none)",
         ),
-        ({"stores": [{**STORE, "unreadable": ["x is not JSON."]}]}, "local:/backups HAS x is not JSON."),
+        ({"stores": [{**STORE, "unreadable": ["x is not JSON."]}]}, "local:/backups UNREADABLE: x is not JSON."),
         ({"stores": [{**STORE, "future": ["2030"]}]}, "2030 dated in the future"),
         (
             {"stores": [STORE, {**STORE, "store": "s3:b", "away": "No route."}]},

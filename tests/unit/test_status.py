@@ -169,7 +169,10 @@ STORE: dict[str, Any] = {
 }  # fmt: skip
 DATABASE: dict[str, Any] = {
     "engine": "postgresql", "database": "erni_agents",
-    "newest": {"id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123},
+    "newest": {
+        "id": "20260301T020000Z-00000000", "started_at": "2026-03-01T02:00:00Z", "seconds": 41, "size": 168400123,
+        "verified": "passed",
+    },
     "age_seconds": 36000, "rpo_met": True, "rpo_seconds": 86400, "last_verified_at": "2026-03-01T03:10:00Z",
     "verification": {"result": "passed", "method": "restore", "verified_at": "2026-03-01T03:10:00Z"}, "rto_met": True,
     "next_backup": "2026-03-02T02:00:00Z", "stores": [STORE], "due": {"backup": None, "copy": None, "verification": None},
@@ -361,6 +364,13 @@ def test_a_backup_that_failed_its_verification_is_not_shown_as_a_verified_one() 
     status = {**told(endpoint=Answer(0.1, 200), replicas=(WELL,)), "backups": [row]}
     assert "FAILED; passed 2026-03-01 03:10Z" in screen(status)
     assert "FAILED" not in screen({**status, "backups": [judge_database(DATABASE).to_dict()]})
+
+
+def test_the_proof_of_an_older_backup_is_not_shown_as_the_newest_ones() -> None:
+    since = judge_database({**DATABASE, "newest": {**DATABASE["newest"], "verified": None}}).to_dict()
+    status = {**told(endpoint=Answer(0.1, 200), replicas=(WELL,)), "backups": [since]}
+    assert "an older one verified 2026-03-01 03:10Z" in screen(status)
+    assert "an older one" not in screen({**status, "backups": [judge_database(DATABASE).to_dict()]})
 
 
 def test_a_screen_of_many_replicas_names_each() -> None:

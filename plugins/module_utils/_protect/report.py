@@ -123,7 +123,7 @@ def _running(lease: Row, store: str) -> str:
 def _problem(store: Row) -> str:
     if store["away"]:
         return f"{store['store']} UNREACHABLE"
-    return f"{store['store']} HAS {'; '.join([*store['unreadable'], *(f'{i} dated in the future' for i in store['future'])])}"
+    return f"{store['store']} UNREADABLE: {'; '.join([*store['unreadable'], *(f'{i} dated in the future' for i in store['future'])])}"
 
 
 def backup_table(databases: Sequence[Row], backups: Sequence[Row]) -> str:

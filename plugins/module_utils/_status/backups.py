@@ -26,6 +26,7 @@ def judge_database(database: Summary) -> Finding:
         "age_seconds": database["age_seconds"],
         "size": newest and newest["size"],
         "verified": database["last_verified_at"],
+        "proved": bool(newest and newest["verified"] == "passed"),
         "verification": verification and verification["result"],
         "rpo_met": database["rpo_met"],
         "running": _running(database),

@@ -132,7 +132,7 @@ def _backup(found: Row) -> list[str]:
     if found["newest"] is None:
         return ["; ".join(["no good backup", *running])]
     passed = _moment(found["verified"]) if found["verified"] else ""
-    proof = f"verified {passed}" if passed else "never verified"
+    proof = f"{'' if found['proved'] else 'an older one '}verified {passed}" if passed else "never verified"
     if found["verification"] == "failed":
         proof = f"FAILED; passed {passed}" if passed else "FAILED"
     return [f"{human_duration(found['age_seconds'])} old", human_size(found["size"]), "; ".join([proof, *running])]
