@@ -125,7 +125,9 @@ def free_port() -> int:
 
 def follow(parent: int) -> None:
     """Have the kernel end this process together with ``parent``; a later change of account undoes it."""
-    # SIGQUIT is PostgreSQL's immediate shutdown, which frees its shared memory; other servers just end.
+    # SIGQUIT is PostgreSQL's immediate shutdown, which frees its shared memory; other servers just end. Who was started in the
+    # background by a script has it ignored, and so would they.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
     if os.getppid() != parent:  # it ended in between
         os._exit(1)

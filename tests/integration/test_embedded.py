@@ -219,8 +219,10 @@ def test_history_is_built_once(tmp_path: Path, home: str) -> None:
 
 
 def test_a_server_dies_with_its_parent(tmp_path: Path) -> None:
+    """Also of a parent that ignores what a script's background programs do."""
     code = (
-        "import os, sys, time; from lab.embedded.servers import start_postgres, start_redis, start_s3;"
+        "import os, signal, sys, time; signal.signal(signal.SIGQUIT, signal.SIG_IGN);"
+        "from lab.embedded.servers import start_postgres, start_redis, start_s3;"
         f"start_redis({str(tmp_path / 'redis')!r}); start_s3({str(tmp_path / 's3')!r});"
         f"start_postgres({str(tmp_path / 'postgres')!r}, major=16);"
         "print('ready', flush=True); time.sleep(60)"
