@@ -26,6 +26,8 @@ from outcome import Outcome
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "tiers"
 PARTS = ("engine", "kubernetes")
+OF_ALL = "tests/lab/test_lab.py"
+"""About all systems of the laboratory together, so nothing else may use them meanwhile where it needs every one."""
 PYTEST_RAN = (0, 1)  # all passed, some failed; anything else, "no tests collected" among it, is no run at all
 
 
@@ -77,9 +79,6 @@ def labs(output: IO[str] | None = None) -> Outcome:
     if not missing:
         outcome.add(pytest("labs-all", OF_ALL, "-m", "lab and built", output=output))
     return outcome
-
-
-OF_ALL = "tests/lab/test_lab.py"
 
 
 def on_the_engine(missing: str, output: IO[str] | None) -> Outcome:

@@ -135,11 +135,12 @@ def test_check_mode_asks_the_checks_of_a_file_and_writes_nothing_beside_it(tmp_p
             application.close()
         if state == "without its -wal":
             Path(f"{path}-shm").touch()
-        before = contents(tmp_path, marks=state == "after a crash")
+        before, touched = contents(tmp_path, marks=state == "after a crash"), tmp_path.stat().st_mtime_ns
         there = replace(asked, database={**asked.database, "path": str(looked_at)})
         silent = there.engine().silent()
         assert set(silent) == (set() if state == "without its -wal" else {name for _check, name in SILENT.values()})
         assert contents(tmp_path, marks=state == "after a crash") == before
+        assert tmp_path.stat().st_mtime_ns == touched, "a file was made, and removed again"
 
 
 def test_a_mistaken_check_costs_no_backup_of_a_file(tmp_path: Path, store: Store) -> None:

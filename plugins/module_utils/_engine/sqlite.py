@@ -175,10 +175,9 @@ class SqliteEngine(Engine):
                 silent = _asked(source, self._checks)[1]
         except EngineError:  # the backup itself opens it otherwise, and says what is wrong
             return ()
-        begun = not any(files) and os.path.exists(
-            self._beside("-shm")
-        )  # meanwhile, so what was read may be no one moment's
-        return () if begun else silent
+        if not any(files) and os.path.exists(self._beside("-shm")):
+            return ()  # it came into use meanwhile, and what was read may be no one moment's
+        return silent
 
     def _beside(self, suffix: str) -> str:
         """One of SQLite's own files, which lie beside what a link leads to."""
