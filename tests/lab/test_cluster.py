@@ -128,8 +128,8 @@ def test_memory_limits_hold(namespace: str, image: str) -> None:
     }  # fmt: skip
     applied({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greedy"},
              "spec": {"restartPolicy": "Never", "containers": [container]}})  # fmt: skip
-    reason = "jsonpath={.status.containerStatuses[0].state.terminated.reason}"
-    until(lambda: kubectl("get", "pod", "greedy", "--output", reason) == "OOMKilled", seconds=SECONDS)
+    code = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}"
+    until(lambda: kubectl("get", "pod", "greedy", "--output", code) == "137", seconds=SECONDS)
 
 
 def test_a_cronjob_with_a_time_zone_fires(namespace: str, image: str) -> None:

@@ -344,6 +344,11 @@ WORDS = "database shop: the server refuses the password."
             f"{WORDS} (kubectl -n production logs job/j)",
         ),
         ([job(TODAY, "Failed"), ended(exitCode=137, reason="OOMKilled")], "failed", "more memory than its limit"),
+        (
+            [job(TODAY, "Failed"), ended(exitCode=137, reason="Error")],
+            "failed",
+            "137 (killed, mostly for want of memory)",
+        ),
         ([job(TODAY, "Failed", "DeadlineExceeded")], "failed", "DeadlineExceeded: m"),
         ([job(TODAY, "Failed"), pod({"reason": "Evicted", "message": "disk"})], "failed", "Evicted: disk"),
     ],

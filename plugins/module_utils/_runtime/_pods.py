@@ -20,6 +20,9 @@ Answer = Mapping[str, Any]
 _FATE_SECONDS = 8.0
 """The kubelet tells the API server of what it saw within seconds."""
 
+_SIGKILLED = 137
+"""A node may learn that a container ended before it learns that it was for want of memory, and then never tells."""
+
 _DISRUPTIONS = {
     "EvictionByEvictionAPI": "was evicted (a node is drained)",
     "DeletionByTaintManager": "was evicted from a node with a taint",
@@ -109,6 +112,10 @@ def fate(before: Pod, now: Answer) -> str | None:
         (out_of_memory, "was killed for want of memory (OOMKilled: its container's memory limit is too low)"),
         (disrupted, _DISRUPTIONS.get(disrupted.get("reason", ""), "was disrupted")),
         ("deletionTimestamp" in now["metadata"], "was deleted"),
+        (
+            ended.get("exitCode") == _SIGKILLED,
+            f"was killed (exit code {_SIGKILLED}: for want of memory, or by its probe)",
+        ),
         (ended, f"lost its container ({ended.get('reason')}, exit code {ended.get('exitCode')})"),
         (status.get("phase") in ("Failed", "Succeeded"), f"ended ({status.get('reason') or status.get('phase')})"),
     )

@@ -23,6 +23,9 @@ _STUCK = frozenset({
 })  # fmt: skip
 """Why a container waits that will not begin by itself."""
 
+_SIGKILLED = 137
+"""The kubelet does not always say that it was for want of memory."""
+
 
 def runs_of(system: str, found: Iterable[Found]) -> list[Run]:
     """The last run of each scheduled job, in the order of ``JOBS``; ``found`` are CronJobs, Jobs and pods alike."""
@@ -77,7 +80,8 @@ def _fault(condition: Found, pod: Found | None) -> tuple[int, str]:
                 return code, "the pod used more memory than its limit and was killed (OOMKilled)"
             if condition.get("reason") == "DeadlineExceeded":
                 return code, f"{of_job}. {words}".strip()
-            return code, words or f"the pod ended with {code}"
+            killed = " (killed, mostly for want of memory)" if code == _SIGKILLED else ""
+            return code, words or f"the pod ended with {code}{killed}"
     return 1, of_job
 
 
