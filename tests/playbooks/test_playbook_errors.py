@@ -8,6 +8,7 @@ Every mistake is a host of one inventory, so that one run of a playbook shows th
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.runbook.ops.plugins.module_utils._records import format_time, utc_now
 from command_line import ROOT, ended
 from support.playbook import Demo, Run, play, write_inventory
 from support.s3_proxy import Answer, S3Proxy
@@ -237,3 +239,18 @@ def test_a_refused_plan_is_told_in_a_line_and_deletes_nothing(tmp_path: Path) ->
     assert "files/settings in local:" in run.summary() and ": all 3 stay, REFUSED" in run.summary()
     assert "-e backup_prune_max_delete=100% --check --diff" in run.summary() and run.actions() == []
     assert len(list((tmp_path / "one.store").glob("one/files/settings/*/manifest.json"))) == 3
+
+
+def test_a_failure_that_is_pruned_is_not_forgotten(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path / "inventory", {"one": described(tmp_path, "one")})
+    for _ in range(2):
+        assert play("backup.yml", "-e", "backup_label=manual", inventory=inventory).returncode == 0
+    newest = max((tmp_path / "one.store").glob("one/files/settings/*"))
+    verdict = {
+        "format": 1, "id": newest.name, "verified_at": format_time(utc_now()), "result": "failed", "method": "restore",
+        "restored_from": f"local:{tmp_path}/one.store", "checks": [], "reason": "a hole",
+    }  # fmt: skip
+    (newest / "verification.json").write_text(json.dumps(verdict))
+    run = play("prune_backups.yml", inventory=inventory)
+    assert run.returncode == 0 and run.kinds() == {"delete"} and not newest.exists()
+    assert f"Next: files/settings {newest.name} failed its verification" in run.summary()

@@ -109,8 +109,8 @@ OLDER = {**FAILED, "id": "20260222T020000Z-00000000"}
         ({}, ""),
         ({"verification": None}, ""),
         ({"verification": FAILED}, "erni_agents 20260302T020000Z-00000000 failed its verification and counts for nothing"),
-        ({"verification": {**FAILED, "id": NEWEST["id"]}}, "20260301T020000Z-00000000 failed its verification in s3:b: take"),
-        ({"verification": FAILED, "newest": None}, "take a new one with -e backup_label=manual"),
+        ({"verification": {**FAILED, "id": NEWEST["id"]}}, "20260301T020000Z-00000000 failed its verification in s3:b: back"),
+        ({"verification": FAILED, "newest": None}, "backup.yml -e backup_label=manual takes a new one"),
         ({"verification": OLDER}, "verify_backups.yml -e backup_verify_now=true, for postgresql/erni_agents 20260222T0"),
         ({"verification": OLDER, "newest": {**NEWEST, "verified": "passed"}}, ""),
         ({"due": {**DATABASE["due"], "verification": "the slot has none"}}, "verify_backups.yml, for a verification is due"),
@@ -121,6 +121,16 @@ OLDER = {**FAILED, "id": "20260222T020000Z-00000000"}
 def test_what_no_scheduled_backup_mends_is_said(change: dict[str, Any], says: str) -> None:
     said = concern([DATABASE, {**DATABASE, **change}])
     assert says in said and bool(said) == bool(says)
+
+
+def test_the_gravest_is_said_and_the_others_are_counted() -> None:
+    failed = {**DATABASE, "verification": FAILED}
+    assert concern([failed]).endswith("proves it.")
+    unreadable = {**failed, "stores": [STORE, {**STORE, "store": "s3:b", "unreadable": ["x"]}]}
+    said = concern([{**DATABASE, "due": {**DATABASE["due"], "verification": "why"}}, unreadable])
+    assert said.startswith("postgresql/erni_agents 2026") and said.endswith(
+        " 2 more of the kind: see list_backups.yml."
+    )
 
 
 def test_the_table_puts_copies_side_by_side() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._durations import human_duration
@@ -78,20 +78,23 @@ def _passed(verification: Row, database: Row) -> str:
 
 def concern(databases: Iterable[Row]) -> str:
     """What a person is to do, in a sentence, where nothing is due and all the same not everything is well; else empty."""
-    databases = list(databases)
-    for database in databases:
-        if said := _disproved(database):
-            return said
+    said = list(_concerns(list(databases)))
+    more = f" {len(said) - 1} more of the kind: see list_backups.yml." if len(said) > 1 else ""
+    return f"{said[0]}{more}" if said else ""
+
+
+def _concerns(databases: Sequence[Row]) -> Iterator[str]:
+    """The gravest first."""
+    yield from filter(None, map(_disproved, databases))
     for database in databases:
         for store in database["stores"]:
             if store["unreadable"] or store["future"]:
-                return (
+                yield (
                     f"mend or remove by hand what is unreadable, or dated in the future, of {_name(database)} in {store['store']}: "
                     "it counts for nothing, and nothing is pruned beside it."
                 )
     if any(database["due"]["verification"] for database in databases):
-        return "verify_backups.yml, for a verification is due."
-    return ""
+        yield "verify_backups.yml, for a verification is due."
 
 
 def _disproved(database: Row) -> str:
@@ -107,8 +110,8 @@ def _disproved(database: Row) -> str:
     good = newest is not None and newest["id"] == verdict["id"]  # elsewhere
     how = f" in {verdict['restored_from']}" if good else " and counts for nothing"
     return (
-        f"{what} failed its verification{how}: take a new one "
-        "with -e backup_label=manual, then prove it with verify_backups.yml -e backup_verify_now=true."
+        f"{what} failed its verification{how}: backup.yml -e backup_label=manual takes a new one, "
+        "verify_backups.yml -e backup_verify_now=true proves it."
     )
 
 
