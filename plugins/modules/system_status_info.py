@@ -142,7 +142,8 @@ stores:
   elements: dict
 schedules:
   description:
-    - One finding for each job, with its C(next) slot, its C(last_success) and what is C(due).
+    - One finding for each job, with its C(next) slot, what is C(due), and C(last_success), since when every database has what the job
+      leaves behind.
     - C(last_run) and C(state) are those of the schedule that is installed on the host or in the cluster, where one is.
   returned: success
   type: list

@@ -256,7 +256,18 @@ def test_every_job_has_its_next_slot() -> None:
     assert {finding.object: finding.facts["next"] for finding in found} == {
         "backup": "2026-03-01T13:00:00Z", "verify": "2026-04-01T04:00:00Z", "prune": "2026-03-02T04:30:00Z",
     }  # fmt: skip
-    assert found[0].facts["last_success"] == "2026-03-01T02:00:00Z"
+
+
+def test_a_job_s_last_success_is_that_of_the_database_that_waits_longest() -> None:
+    schedules = {"backup": "0 2 * * *", "verify": "0 4 1 * *"}
+    older = {**DATABASE, "newest": {**DATABASE["newest"], "started_at": "2026-02-27T02:00:00Z"}}
+    for other, backup, verify in (
+        (older, "2026-02-27T02:00:00Z", "2026-03-01T03:10:00Z"),
+        ({**DATABASE, "last_verified_at": None}, "2026-03-01T02:00:00Z", None),
+        ({**DATABASE, **NONE}, None, None),
+    ):
+        told = {f.object: f.facts["last_success"] for f in judge_schedules([DATABASE, other], schedules, [], NOW)}
+        assert told == {"backup": backup, "verify": verify}
 
 
 GREEN, AMBER, RED = (

@@ -128,12 +128,12 @@ def _next(job: str, databases: Sequence[Summary], schedule: str | None, now: dat
 
 
 def _last_success(job: str, databases: Sequence[Summary]) -> str | None:
-    """By what it left behind."""
-    if job == "backup":
-        return max((d["newest"]["started_at"] for d in databases if d["newest"]), default=None)
-    if job == "verify":
-        return max((d["last_verified_at"] for d in databases if d["last_verified_at"]), default=None)
-    return None
+    """Since when every database has what the job leaves behind; none while one of them has nothing."""
+    left = {
+        "backup": [d["newest"] and d["newest"]["started_at"] for d in databases],
+        "verify": [d["last_verified_at"] for d in databases],
+    }.get(job, [])
+    return min(left) if left and all(left) else None
 
 
 def _running(database: Summary) -> bool:
