@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runbook.ops.plugins.module_utils._archive import listing
+from ansible_collections.runbook.ops.plugins.module_utils._archive import listing, short_way
 from ansible_collections.runbook.ops.plugins.module_utils._archive.base import Found
 from ansible_collections.runbook.ops.plugins.module_utils._archive.verify import Verification, digest_of
 from ansible_collections.runbook.ops.plugins.module_utils._errors import EngineError, InputError, StoreError
@@ -134,6 +134,17 @@ def test_checksums_may_be_bytes(postgres: PostgresServer, s3: S3Server) -> None:
         assert made.verify("quick").proofs == {"checksum": len(PLAIN)}
 
 
+@pytest.fixture
+def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that can be asked for small pages."""
+
+    def pages(*_: Any) -> Iterator[list[Found]]:
+        raise short_way.NotPlain
+
+    monkeypatch.setattr(short_way.ShortWay, "pages", pages)
+
+
+@pytest.mark.usefixtures("long_way")
 def test_quick_asks_for_list_pages_and_nothing_more(
     postgres: PostgresServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +160,7 @@ def test_quick_asks_for_list_pages_and_nothing_more(
         assert requests == {"ListObjectsV2": 50}
 
 
+@pytest.mark.usefixtures("long_way")
 def test_extra_objects_between_the_boundaries(
     postgres: PostgresServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +183,7 @@ def test_memory_is_bounded(postgres: PostgresServer, s3: S3Server) -> None:
     class Endless:
         label, round_trips = "s3:endless", False
 
-        def begin(self) -> None:
+        def begin(self, *, quick: bool) -> None:
             pass
 
         def pages(self, boundaries: Any = ()) -> Iterator[list[Found]]:

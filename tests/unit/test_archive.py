@@ -22,6 +22,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._archive.declared impo
 from ansible_collections.runbook.ops.plugins.module_utils._archive.listing import Listing
 from ansible_collections.runbook.ops.plugins.module_utils._archive.paths import components
 from ansible_collections.runbook.ops.plugins.module_utils._archive.report import printable
+from ansible_collections.runbook.ops.plugins.module_utils._archive.short_way import ShortWay
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, Refused
 from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import LocalRuntime
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
@@ -125,7 +126,7 @@ def parsed(body: bytes, status: int = 200) -> tuple[Any, bytes]:
     assert isinstance(store, S3Store)
     answer: dict[str, Any] = {"status_code": status, "body": body}
     taken: dict[str, Any] = {}
-    Listing(store.bucket)._parse(answer, taken)
+    Listing(store.bucket, ShortWay(store.bucket))._parse(answer, taken)
     return taken.get("Lean"), answer["body"]
 
 

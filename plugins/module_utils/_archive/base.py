@@ -67,8 +67,8 @@ class Place(ABC):
         listing is a matter of round trips lists between them at the same time."""
 
     @abstractmethod
-    def begin(self) -> None:
-        """``pages`` is about to be called: what takes time before the first may begin."""
+    def begin(self, *, quick: bool) -> None:
+        """``pages`` is about to be called: what takes time before the first may begin. ``quick``: storage classes are not wanted."""
 
     @abstractmethod
     def look(self, key: str) -> Found | None:

@@ -17,6 +17,7 @@ from .._store.base import ARCHIVE_CLASSES
 from .base import Content, Found, Place
 from .listing import Listing
 from .reading import Reader
+from .short_way import ShortWay
 
 LARGEST = 5 << 30
 """S3's bound of a single put, which alone can be conditional everywhere."""
@@ -37,8 +38,9 @@ class ArchiveBucket(Place):
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._listing = Listing(bucket)
-        self._reader = Reader(bucket)
+        short_way = ShortWay(bucket)
+        self._listing = Listing(bucket, short_way)
+        self._reader = Reader(bucket, short_way)
         self.label = bucket.label
 
     @property
@@ -49,8 +51,8 @@ class ArchiveBucket(Place):
     def pages(self, boundaries: Sequence[str] = ()) -> Iterator[list[Found]]:
         return self._listing.pages(boundaries)
 
-    def begin(self) -> None:
-        self._listing.begin()
+    def begin(self, *, quick: bool) -> None:
+        self._listing.begin(quick=quick)
 
     def look(self, key: str) -> Found | None:
         try:

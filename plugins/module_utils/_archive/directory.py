@@ -38,7 +38,7 @@ class ArchiveDirectory(Place):
             os.close(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY))
         yield from _batched(self._walk(self._root, ""), _PAGE)
 
-    def begin(self) -> None:
+    def begin(self, *, quick: bool) -> None:
         """A directory answers at once."""
 
     def _walk(self, path: str, prefix: str) -> Iterator[Found]:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the runbook.ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list pages of a bucket, and nothing more: parsed as cheaply as can be, and several at a time.
+"""The list pages of a bucket, and nothing more: fetched the short way where it will do, and several at a time.
 
-botocore makes a dictionary of every element by a model of the service, which takes several times as long as the request.
+On the long way botocore makes a dictionary of every element by a model of the service, which takes several times as long as the request.
 Here a page goes through C's parser once (by the event that botocore has for such), and three of its texts are kept.
 """
 
@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -22,6 +23,7 @@ from .._store._s3_bucket import Bucket
 from .._store.base import ARCHIVE_CLASSES
 from .base import Found
 from .compare import place_of
+from .short_way import NotPlain, ShortWay
 
 PAGE = 1000
 """Keys that one list request may return."""
@@ -40,28 +42,29 @@ class _Page(NamedTuple):
 class Listing:
     """The objects of a bucket below its prefix."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, short_way: ShortWay) -> None:
         self._bucket = bucket
+        self._short_way = short_way
         self._cut = len(bucket.prefix)
-        self._first: Future[_Page] | None = None
+        self._quick = False
+        self._first: Future[Iterator[list[Found]]] | None = None
 
-    def begin(self) -> None:
+    def begin(self, *, quick: bool) -> None:
         """Ask for the first page, and go on: the endpoint works while the index is still being opened."""
-        self._hook()
+        self._quick = quick
         pool = ThreadPoolExecutor(1, thread_name_prefix="s3-list")
-        self._first = pool.submit(self._page, None, None)
+        self._first = pool.submit(self._begun)
         pool.shutdown(wait=False)
 
-    def is_empty(self) -> bool:
-        self._hook()
-        return not any(self._segment(None, None))
+    def _begun(self) -> Iterator[list[Found]]:
+        pages = self._all(None)
+        return chain([*islice(pages, 1)], pages)
 
-    def _hook(self) -> None:
-        self._bucket.client.meta.events.register(_EVENT, self._parse, unique_id="runbook-archive")
+    def is_empty(self) -> bool:
+        return not any(self._segment(None, None))
 
     def pages(self, boundaries: Sequence[str]) -> Iterator[list[Found]]:
         """In the order of keys; between ``boundaries`` at the same time."""
-        self._hook()
         segments = list(zip((None, *boundaries), (*boundaries, None), strict=True))
         if len(segments) == 1:
             yield from ahead(self._segment(None, None))
@@ -97,25 +100,43 @@ class Listing:
 
     def _segment(self, after: str | None, until: str | None) -> Iterator[list[Found]]:
         """The pages of the keys behind ``after``, to ``until`` and with it."""
+        begun, self._first = (self._first, None) if after is None else (None, self._first)
         end = None if until is None else place_of(until)
         shared = "" if after is None or until is None else os.path.commonprefix([after, until])  # noqa: RUF071 - keys
+        for page in begun.result() if begun else self._all(after, shared):
+            if end is not None and page and place_of(page[-1].key) >= end:
+                yield [found for found in page if place_of(found.key) <= end]
+                return
+            yield page
+
+    def _all(self, after: str | None, shared: str = "") -> Iterator[list[Found]]:
+        """The pages behind ``after``. ``shared``: what every key that is wanted begins with, which spares endpoints that walk
+        directories the others."""
+        if self._quick:
+            try:
+                for page in self._short_way.pages(after):
+                    yield page
+                    after = page[-1].key
+                return
+            except NotPlain:
+                pass
+        yield from self._long(after, shared)
+
+    def _long(self, after: str | None, shared: str) -> Iterator[list[Found]]:
         token = None
         while True:
-            first, self._first = (self._first, None) if after is None and token is None else (None, self._first)
-            page = first.result() if first else self._page(after, token, shared)
-            if end is not None and page.objects and place_of(page.objects[-1].key) >= end:
-                yield [found for found in page.objects if place_of(found.key) <= end]
-                return
+            page = self._page(after, token, shared)
             yield page.objects
             token = page.token
             if token is None:
                 return
 
-    def _page(self, after: str | None, token: str | None, shared: str = "") -> _Page:
-        """``shared``: what every key that is wanted begins with, which spares endpoints that walk directories the others."""
+    def _page(self, after: str | None, token: str | None, shared: str) -> _Page:
         where = {"ContinuationToken": token} if token else {"StartAfter": self._bucket.prefix + after} if after else {}
         with self._bucket.asking("listing all", "s3:ListBucket"):
-            answer = self._bucket.client.list_objects_v2(
+            client = self._bucket.client
+            client.meta.events.register(_EVENT, self._parse, unique_id="runbook-archive")
+            answer = client.list_objects_v2(
                 Bucket=self._bucket.name, Prefix=self._bucket.prefix + shared, MaxKeys=PAGE, EncodingType="url", **where
             )
         page: _Page | None = answer.get("Lean")

@@ -64,7 +64,7 @@ class Verification:
         )  # fmt: skip
 
     def run(self) -> Report:
-        self._place.begin()
+        self._place.begin(quick=not self._deep and not self._keep)
         with self._archive.index.opened() as index:
             index.begin()
             boundaries = spread(index.boundaries(_PAGE)) if self._place.round_trips else []

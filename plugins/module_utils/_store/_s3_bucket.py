@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -84,14 +85,26 @@ class Bucket:
         self.label = f"s3:{name}/{path}" if path else f"s3:{name}"
         self.patience = patience
         self.place = Place(self.label, name, variable, endpoint_url or "Amazon S3", patience.attempts)
-        self._region = region
+        self.region = region
         self.endpoint_url = endpoint_url
-        self._credentials = credentials
+        self.credentials = credentials
         self.verify = verify
+        self._turn = threading.RLock()
+
+    @property
+    def client(self) -> Any:
+        """boto3's client for S3; threads may share it, and ask for it at the same time, but not make it."""
+        with self._turn:
+            return self._client
+
+    @property
+    def session(self) -> Any:
+        """boto3's session, which knows the credentials."""
+        with self._turn:
+            return self._session
 
     @cached_property
-    def client(self) -> Any:
-        """boto3's client for S3; threads may share it."""
+    def _client(self) -> Any:
         config = require("botocore.config", "boto3").Config(
             retries={"mode": "standard", "total_max_attempts": self.patience.attempts},
             connect_timeout=self.patience.connect,
@@ -102,21 +115,20 @@ class Bucket:
         )
         with self.asking("setting up the connection", "no permission"):
             try:
-                return self.session.client("s3", endpoint_url=self.endpoint_url, verify=self.verify, config=config)
+                return self._session.client("s3", endpoint_url=self.endpoint_url, verify=self.verify, config=config)
             except ValueError as error:  # boto3's word for an endpoint that is no URL
                 raise InputError(f"{self.label}: {error}: correct endpoint_url or region.") from None
 
     @cached_property
-    def session(self) -> Any:
-        """boto3's session, which knows the credentials."""
+    def _session(self) -> Any:
         boto3 = require("boto3", "boto3")
         with self.asking("setting up the connection", "no permission"):
             return boto3.session.Session(
-                profile_name=self._credentials.profile,
-                aws_access_key_id=self._credentials.access_key,
-                aws_secret_access_key=self._credentials.secret_key,
-                aws_session_token=self._credentials.session_token,
-                region_name=self._region,
+                profile_name=self.credentials.profile,
+                aws_access_key_id=self.credentials.access_key,
+                aws_secret_access_key=self.credentials.secret_key,
+                aws_session_token=self.credentials.session_token,
+                region_name=self.region,
             )
 
     @cached_property

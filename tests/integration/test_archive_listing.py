@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the runbook.ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bucket is listed the short way, and from where that meets anything odd the long one, to the same objects in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._archive.base import Found
+from ansible_collections.runbook.ops.plugins.module_utils._archive.bucket import ArchiveBucket
+from ansible_collections.runbook.ops.plugins.module_utils._archive.declared import place_of as declared_place
+from ansible_collections.runbook.ops.plugins.module_utils._errors import StoreError
+from support.archives import AWKWARD, S3Objects, documents, new_bucket
+from support.s3_proxy import Answer, Cut, Reply, S3Proxy
+
+from lab.embedded.servers import S3Server
+
+PLAIN = tuple(f"2020/{number:02}.pdf" for number in range(12))
+
+
+@pytest.fixture
+def objects(s3: S3Server) -> S3Objects:
+    return S3Objects(new_bucket(s3))
+
+
+def place_of(objects: S3Objects, **changes: Any) -> ArchiveBucket:
+    place = declared_place("archive.objects", {**objects.declared, **changes})
+    assert isinstance(place, ArchiveBucket)
+    return place
+
+
+def listed(place: ArchiveBucket, *boundaries: str, quick: bool = True) -> list[Found]:
+    place.begin(quick=quick)
+    return [found._replace(storage_class=None) for page in place.pages(boundaries) for found in page]
+
+
+def went_long(place: ArchiveBucket) -> bool:
+    return "_client" in vars(place._bucket)
+
+
+def page(objects: S3Objects, keys: Sequence[str], *, truncated: bool = True) -> Reply:
+    """A list page of ours, with more to come."""
+    entries = "".join(
+        f"<Contents><Key>{objects.name(key)['Key']}</Key><LastModified>2026-03-01T02:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{'0' * 32}&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        for key in keys
+    )
+    more = f"<IsTruncated>{str(truncated).lower()}</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+    return Reply(f"<ListBucketResult>{entries}{more}</ListBucketResult>".encode())
+
+
+@pytest.mark.parametrize("boundaries", [(), ("2020/03.pdf", "2020/07.pdf")])
+def test_plain_objects_are_listed_without_botocore(objects: S3Objects, boundaries: tuple[str, ...]) -> None:
+    objects.put_all(documents(PLAIN))
+    with S3Proxy(objects.declared["endpoint_url"]) as proxy:
+        place = place_of(objects, endpoint_url=proxy.endpoint_url)
+        found = listed(place, *boundaries)
+        assert [one.key for one in found] == list(PLAIN) and not went_long(place)
+        assert proxy.count("ListObjectsV2") == len(proxy.requests) == 1 + len(boundaries)
+    assert found == listed(place_of(objects), *boundaries, quick=False)
+
+
+@pytest.mark.parametrize("odd", [*AWKWARD, "2020/03.pdf//x", "2020/./x", "2020/05.pdf/x"])
+def test_odd_keys_are_among_the_others(objects: S3Objects, odd: str) -> None:
+    objects.put_all(documents([*PLAIN, odd]))
+    found = listed(place_of(objects), *sorted({"2020/03.pdf", "2020/07.pdf", odd}, key=str.encode)[:-1])
+    assert [one.key for one in found] == sorted([*PLAIN, odd], key=str.encode)
+    assert found == listed(place_of(objects), quick=False)
+
+
+@pytest.mark.parametrize(
+    ("folder", "data", "beside"),
+    [
+        ("2023/", b"", "2024"),
+        ("2020/", b"", "2024"),
+        ("/", b"", "2024"),
+        ("2021/", b"with something in it", "2021/x"),
+        ("2022/", b"with something in it", "2022-x"),
+    ],
+)
+def test_what_shows_a_folder_is_no_object(objects: S3Objects, folder: str, data: bytes, beside: str) -> None:
+    objects.put_all({**documents([*PLAIN, beside]), folder: data})
+    place = place_of(objects)
+    found = listed(place)
+    assert went_long(place) and len(found) == len(PLAIN) + 1
+    assert found == listed(place_of(objects), quick=False)
+
+
+def test_an_object_of_no_bytes_is_one(objects: S3Objects) -> None:
+    objects.put_all({**documents(PLAIN), "2020/empty": b""})
+    assert "2020/empty" in [one.key for one in listed(place_of(objects))]
+
+
+@pytest.mark.parametrize("fault", [Cut(of="response"), Answer(503, "SlowDown"), Reply(b"<html/>"), Reply(b"<Lis")])
+def test_a_fault_in_the_middle_is_gone_on_from(objects: S3Objects, fault: Any) -> None:
+    objects.put_all(documents(PLAIN))
+    with S3Proxy(objects.declared["endpoint_url"]) as proxy:
+        proxy.inject("ListObjectsV2", page(objects, PLAIN[:5]), times=1)
+        proxy.inject("ListObjectsV2", fault, times=1)
+        place = place_of(objects, endpoint_url=proxy.endpoint_url)
+        assert [one.key for one in listed(place)] == list(PLAIN) and went_long(place)
+
+
+def test_a_fault_that_stays_is_said_as_ever(objects: S3Objects) -> None:
+    with S3Proxy(objects.declared["endpoint_url"]) as proxy:
+        proxy.inject("ListObjectsV2", Answer(403, "AccessDenied"))
+        with pytest.raises(StoreError, match="s3:ListBucket"):
+            listed(place_of(objects, endpoint_url=proxy.endpoint_url))
+
+
+def test_without_declared_keys_the_chain_is_asked(objects: S3Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects.put_all(documents(PLAIN))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", objects.declared["access_key"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", objects.declared["secret_key"])
+    place = place_of(objects, access_key=None, secret_key=None)
+    assert [one.key for one in listed(place)] == list(PLAIN) and not went_long(place)
