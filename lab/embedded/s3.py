@@ -109,6 +109,7 @@ def _load_everything(application: Application) -> None:
 
 def main() -> None:
     options = read_options()
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(options["page"])
     application: Application = DomainDispatcherApplication(create_backend_app)
     _load_everything(application)
     become(options["account"], options["parent"])

@@ -135,11 +135,11 @@ def start_redis(
 
 def start_s3(
     directory: str | os.PathLike[str], *, port: int = 0, access_key: str = "embedded", secret_key: str | None = None,
-    bucket: str | None = None, keep: bool = False, detach: bool = False,
+    bucket: str | None = None, page: int = 1000, keep: bool = False, detach: bool = False,
 ) -> S3Server:  # fmt: skip
     """An S3 server (moto, which takes any credentials), with one empty ``bucket`` when it is named.
 
-    ``keep``: the buckets lie in ``directory`` and outlive the server; otherwise they are in memory only.
+    ``page``: keys of a list page. ``keep``: the buckets lie in ``directory`` and outlive the server; otherwise they are in memory only.
     """
     home, account = _home(directory)
     data = _server.give(os.path.join(home, "data"), account)
@@ -150,6 +150,7 @@ def start_s3(
             "port": chosen,
             "bucket": bucket,
             "region": REGION,
+            "page": page,
             "state": os.path.join(data, "buckets.pickle") if keep else None,
         }
         return _server.Server(start_module("lab.embedded.s3", options, home, account, detach=detach), chosen, log)

@@ -5,25 +5,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from ansible_collections.runbook.ops.plugins.module_utils._archive import listing, short_way
 from ansible_collections.runbook.ops.plugins.module_utils._archive.base import Found
 from ansible_collections.runbook.ops.plugins.module_utils._archive.bucket import ArchiveBucket
 from ansible_collections.runbook.ops.plugins.module_utils._archive.declared import place_of as declared_place
 from ansible_collections.runbook.ops.plugins.module_utils._errors import StoreError
 from support.archives import AWKWARD, S3Objects, documents, new_bucket
+from support.processes import until
 from support.s3_proxy import Answer, Cut, Reply, S3Proxy
 
-from lab.embedded.servers import S3Server
+from lab.embedded.servers import S3Server, start_s3
 
 PLAIN = tuple(f"2020/{number:02}.pdf" for number in range(12))
 
 
+PAGE = 3
+BOUNDARIES = PLAIN[PAGE - 1 : -1 : PAGE]
+
+
+@pytest.fixture(scope="module")
+def small_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server that gives so many keys at once."""
+    directory = tmp_path_factory.mktemp("s3")
+    directory.chmod(0o711)  # another account's server must get through
+    server = start_s3(directory, page=PAGE)
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def objects(s3: S3Server) -> S3Objects:
-    return S3Objects(new_bucket(s3))
+def objects(small_pages: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Objects:
+    monkeypatch.setattr(short_way, "_PAGE", PAGE)
+    return S3Objects(new_bucket(small_pages))
 
 
 def place_of(objects: S3Objects, **changes: Any) -> ArchiveBucket:
@@ -52,15 +69,30 @@ def page(objects: S3Objects, keys: Sequence[str], *, truncated: bool = True) -> 
     return Reply(f"<ListBucketResult>{entries}{more}</ListBucketResult>".encode())
 
 
-@pytest.mark.parametrize("boundaries", [(), ("2020/03.pdf", "2020/07.pdf")])
+@pytest.mark.parametrize("boundaries", [(), BOUNDARIES])
 def test_plain_objects_are_listed_without_botocore(objects: S3Objects, boundaries: tuple[str, ...]) -> None:
     objects.put_all(documents(PLAIN))
     with S3Proxy(objects.declared["endpoint_url"]) as proxy:
         place = place_of(objects, endpoint_url=proxy.endpoint_url)
         found = listed(place, *boundaries)
         assert [one.key for one in found] == list(PLAIN) and not went_long(place)
-        assert proxy.count("ListObjectsV2") == len(proxy.requests) == 1 + len(boundaries)
+        assert proxy.count("ListObjectsV2") == len(proxy.requests) == len(PLAIN) // PAGE
     assert found == listed(place_of(objects), *boundaries, quick=False)
+
+
+@pytest.mark.parametrize("came", range(1, 6))
+def test_what_came_before_the_boundaries_is_not_asked_for_again(
+    objects: S3Objects, monkeypatch: pytest.MonkeyPatch, came: int
+) -> None:
+    """The index may take any time to be opened."""
+    monkeypatch.setattr(listing, "_HEAD_PAGES", came)
+    objects.put_all(documents(PLAIN))
+    with S3Proxy(objects.declared["endpoint_url"]) as proxy:
+        place = place_of(objects, endpoint_url=proxy.endpoint_url)
+        place.begin(quick=True)
+        until(lambda: len(proxy.requests) >= min(came, len(PLAIN) // PAGE))
+        assert [found.key for page in place.pages(BOUNDARIES) for found in page] == list(PLAIN)
+        assert proxy.count("ListObjectsV2") == len(PLAIN) // PAGE
 
 
 @pytest.mark.parametrize("odd", [*AWKWARD, "2020/03.pdf//x", "2020/./x", "2020/05.pdf/x"])

@@ -10,10 +10,11 @@ Here a page goes through C's parser once (by the event that botocore has for suc
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -31,7 +32,9 @@ PAGE = 1000
 _EVENT = "before-parse.s3.ListObjectsV2"
 _AT_ONCE = 4
 _HEAD_PAGES = 8
-"""Pages of a segment that are fetched before its turn: what the index does not know of may be any number."""
+"""Pages that are fetched before their turn: what the index does not know of may be any number."""
+
+_Head = tuple[list[list[Found]], Iterator[list[Found]] | None]
 
 
 class _Page(NamedTuple):
@@ -47,67 +50,48 @@ class Listing:
         self._short_way = short_way
         self._cut = len(bucket.prefix)
         self._quick = False
-        self._first: Future[Iterator[list[Found]]] | None = None
+        self._begun: Future[_Head] | None = None
+        self._enough = threading.Event()
 
     def begin(self, *, quick: bool) -> None:
-        """Ask for the first page, and go on: the endpoint works while the index is still being opened."""
+        """Ask for pages, and go on: the endpoint works while the index is still being opened."""
         self._quick = quick
         pool = ThreadPoolExecutor(1, thread_name_prefix="s3-list")
-        self._first = pool.submit(self._begun)
+        self._begun = pool.submit(_head, self._all(None), self._enough)
         pool.shutdown(wait=False)
 
-    def _begun(self) -> Iterator[list[Found]]:
-        pages = self._all(None)
-        return chain([*islice(pages, 1)], pages)
-
     def is_empty(self) -> bool:
-        return not any(self._segment(None, None))
+        return not any(self._all(None))
 
     def pages(self, boundaries: Sequence[str]) -> Iterator[list[Found]]:
         """In the order of keys; between ``boundaries`` at the same time."""
-        segments = list(zip((None, *boundaries), (*boundaries, None), strict=True))
+        self._enough.set()
+        came, rest = self._begun.result() if self._begun else ([], self._all(None))
+        if rest is None:
+            yield from came
+            return
+        last = next((page[-1].key for page in reversed(came) if page), None)
+        left = [key for key in boundaries if last is None or place_of(key) > place_of(last)]
+        segments = [_until(chain(came, rest), next(iter(left), None)), *map(self._between, left, [*left[1:], None])]
         if len(segments) == 1:
-            yield from ahead(self._segment(None, None))
+            yield from ahead(segments[0])
             return
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="s3-list") as pool:
-            waiting: deque[Future[tuple[list[list[Found]], Iterator[list[Found]] | None]]] = deque()
-            left = iter(segments)
+            waiting: deque[Future[_Head]] = deque()
             try:
-                for after, until in left:
-                    waiting.append(pool.submit(self._head, after, until))
+                for segment in segments:
+                    waiting.append(pool.submit(_head, segment))
                     if len(waiting) > _AT_ONCE:
-                        yield from self._consume(waiting.popleft())
+                        yield from _consume(waiting.popleft())
                 while waiting:
-                    yield from self._consume(waiting.popleft())
+                    yield from _consume(waiting.popleft())
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    @staticmethod
-    def _consume(future: Future[tuple[list[list[Found]], Iterator[list[Found]] | None]]) -> Iterator[list[Found]]:
-        head, rest = future.result()
-        yield from head
-        if rest is not None:
-            yield from rest
-
-    def _head(self, after: str | None, until: str | None) -> tuple[list[list[Found]], Iterator[list[Found]] | None]:
-        segment = self._segment(after, until)
-        head = []
-        for page in segment:
-            head.append(page)
-            if len(head) == _HEAD_PAGES:
-                return head, segment
-        return head, None
-
-    def _segment(self, after: str | None, until: str | None) -> Iterator[list[Found]]:
+    def _between(self, after: str, until: str | None) -> Iterator[list[Found]]:
         """The pages of the keys behind ``after``, to ``until`` and with it."""
-        begun, self._first = (self._first, None) if after is None else (None, self._first)
-        end = None if until is None else place_of(until)
-        shared = "" if after is None or until is None else os.path.commonprefix([after, until])  # noqa: RUF071 - keys
-        for page in begun.result() if begun else self._all(after, shared):
-            if end is not None and page and place_of(page[-1].key) >= end:
-                yield [found for found in page if place_of(found.key) <= end]
-                return
-            yield page
+        shared = "" if until is None else os.path.commonprefix([after, until])  # noqa: RUF071 - keys
+        return _until(self._all(after, shared), until)
 
     def _all(self, after: str | None, shared: str = "") -> Iterator[list[Found]]:
         """The pages behind ``after``. ``shared``: what every key that is wanted begins with, which spares endpoints that walk
@@ -179,3 +163,30 @@ class Listing:
             )  # fmt: skip
         truncated = root.findtext(f"{space}IsTruncated") == "true"
         return _Page(objects, root.findtext(f"{space}NextContinuationToken") if truncated else None)
+
+
+def _until(pages: Iterable[list[Found]], until: str | None) -> Iterator[list[Found]]:
+    """Those of the keys to ``until`` and with it."""
+    end = None if until is None else place_of(until)
+    for page in pages:
+        if end is not None and page and place_of(page[-1].key) >= end:
+            yield [found for found in page if place_of(found.key) <= end]
+            return
+        yield page
+
+
+def _head(pages: Iterator[list[Found]], enough: threading.Event | None = None) -> _Head:
+    """The first of them, until there are enough, and what gives the rest."""
+    head = []
+    for page in pages:
+        head.append(page)
+        if len(head) == _HEAD_PAGES or (enough and enough.is_set()):
+            return head, pages
+    return head, None
+
+
+def _consume(future: Future[_Head]) -> Iterator[list[Found]]:
+    head, rest = future.result()
+    yield from head
+    if rest is not None:
+        yield from rest
