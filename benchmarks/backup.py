@@ -38,13 +38,15 @@ def _contest(backup: _Backup, kind: str, scale: Scale) -> Iterator[Row]:
     floor = Contestant("pg_dump -Z0 | zstd", backup.floor, scale.rounds)
     script = Contestant("pg_dump, then gzip", backup.script, scale.rare_rounds)
     restic = Contestant("pg_dump -Z0 | restic", backup.restic, scale.rare_rounds)
-    present = shutil.which("restic") is not None
+    present = laboratory.installed("restic")
     take_turns(f"backup, {kind}", ours, floor, script, *[restic] * present)
     what = f"PostgreSQL backup, {kind}:"
     yield slower(ours, floor, f"{what} as long as the floor, `pg_dump -Fc -Z0 \\| zstd -T0 -3 > file`", _FLOOR)
     yield faster(ours, script, f"{what} faster than the documents' script, `pg_dump -Fc` and then `gzip`", _SCRIPT)
     against = f"{what} faster than `pg_dump -Fc -Z0 \\| restic backup --stdin`"
-    yield faster(ours, restic, against) if present else Row(against, "NOT RUN: restic is not installed")
+    yield (
+        faster(ours, restic, against) if present else Row(against, "NOT RUN: restic is not installed, and could not be")
+    )
 
 
 class _Backup:

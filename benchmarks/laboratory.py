@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.runbook.ops.plugins.module_utils._errors import CommandFailed
+
+from lab import debian
 from lab.embedded.servers import PostgresServer, start_postgres
 
 
@@ -82,3 +86,11 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.stop()
+
+
+def installed(program: str) -> bool:
+    """Whether there is a program of that name; Debian's package of the same name is installed where it may be."""
+    if shutil.which(program) is None and debian.available():
+        with suppress(CommandFailed):
+            debian.install([program])
+    return shutil.which(program) is not None
