@@ -260,3 +260,15 @@ def test_a_refused_plan_is_told_in_a_line_and_deletes_nothing(tmp_path: Path) ->
     assert "files/settings in local:" in run.summary() and ": all 3 stay, REFUSED" in run.summary()
     assert "-e backup_prune_max_delete=100% --check --diff" in run.summary() and run.actions() == []
     assert len(list((tmp_path / "one.store").glob("one/files/settings/*/manifest.json"))) == 3
+
+
+def test_a_backup_that_fails_its_verification_is_told_once(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path / "inventory", {"one": described(tmp_path, "one")})
+    assert play("backup.yml", "-e", "backup_label=manual", inventory=inventory).returncode == 0
+    (data,) = (tmp_path / "one.store").rglob("data.tar.zst")
+    data.chmod(0o600)
+    data.write_bytes(data.read_bytes()[:-1] + b"x")
+    run = play("verify_backups.yml", "-e", "backup_verify_now=true", inventory=inventory)
+    (line,) = [line.strip() for line in run.summary().splitlines() if "FAILED" in line]
+    assert line.startswith("FAILED files/settings: Backup ") and "failed its verification: " in line
+    assert run.failures()[-1] == "Failed: files/settings; the summary above says why."
