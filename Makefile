@@ -37,7 +37,10 @@ $(READY): requirements-dev.lock .ci/uv.lock
 demo: $(READY)
 	@$(VENV)/bin/ansible-playbook -i inventories/demo playbooks/demo.yml
 demo-stop: $(READY)
-	@$(DEMO_SERVERS) down >/dev/null && echo "The demo's servers are stopped. Its data is kept: make demo goes on, make demo-clean deletes it."
+	@told=$$($(DEMO_SERVERS) down) && case "$$told" in \
+	*'"exists": false'*) echo "There is no demo here: make demo starts one." ;; \
+	*) echo "The demo's servers are stopped. Its data is kept: make demo goes on, make demo-clean deletes it." ;; \
+	esac
 demo-clean: $(READY)
 	@$(DEMO_SERVERS) clean >/dev/null && echo "The demo's servers are stopped, and its data is deleted."
 

@@ -63,10 +63,10 @@ def up(directory: str) -> dict[str, Any]:
 def down(directory: str) -> dict[str, Any]:
     """Stop what runs; the data stays."""
     if not os.path.isdir(directory):
-        return {"changed": False, "stopped": [], "directory": os.path.abspath(directory)}
+        return {"changed": False, "exists": False, "stopped": [], "directory": os.path.abspath(directory)}
     with _held(directory) as home:
         stopped = [service for service in reversed(SERVICES) if _stop(home, service)]
-        return {"changed": bool(stopped), "stopped": stopped, "directory": home}
+        return {"changed": bool(stopped), "exists": True, "stopped": stopped, "directory": home}
 
 
 def status(directory: str) -> dict[str, Any]:

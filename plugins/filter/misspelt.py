@@ -14,7 +14,7 @@ description:
     begins with C(runbook_) and that no role of this collection reads.
   - Gives one, too, for a variable that is a slip away from an input of a role.
 author: the runbook.ops contributors
-positional: _input, variables, inputs
+positional: _input, variables, inputs, roles
 options:
   _input:
     description: The description, with V(databases), V(stores), V(schedules), V(endpoints) and V(archive).
@@ -27,6 +27,11 @@ options:
     required: true
   inputs:
     description: Names of variables that begin as the inputs of roles do.
+    type: list
+    elements: str
+    default: []
+  roles:
+    description: Names of roles. The first of this collection has inputs for what is not in variables that begin with C(runbook_).
     type: list
     elements: str
     default: []
@@ -53,6 +58,7 @@ from typing import Any
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
 from ansible_collections.runbook.ops.plugins.module_utils._misspelt import (
     PREFIX,
+    roles_of_ours,
     unknown_keys,
     unread_inputs,
     unread_variables,
@@ -83,8 +89,15 @@ def inputs_of_roles() -> dict[str, list[str]]:
     }
 
 
-def misspelt(description: Mapping[str, Any], variables: Collection[str], inputs: Collection[str] = ()) -> list[str]:
-    keys = [found for name, spec in _SPECS.items() for found in unknown_keys(name, description.get(name), spec)]
+def misspelt(
+    description: Mapping[str, Any],
+    variables: Collection[str],
+    inputs: Collection[str] = (),
+    roles: Collection[str] = (),
+) -> list[str]:
+    role = next(iter(roles_of_ours(roles)), "preflight")
+    names = {name: f"{PREFIX}{name}" if PREFIX + name in variables else f"{role}_{name}" for name in _SPECS}
+    keys = [told for name, spec in _SPECS.items() for told in unknown_keys(names[name], description.get(name), spec)]
     return [*unread_variables(variables, read_by_roles()), *unread_inputs(inputs, inputs_of_roles()), *keys]
 
 

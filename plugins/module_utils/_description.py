@@ -112,14 +112,18 @@ def stores_of(declared: Sequence[Mapping[str, Any]], patience: str | None = None
     return stores
 
 
-def policy_of(
-    params: Mapping[str, Any], store: Mapping[str, Any] | None = None, database: Mapping[str, Any] | None = None
-) -> Policy:
-    """The policy for a database in a store: the store's own rules before the database's before the system's."""
-    owners = {"store.policy": store, "database.policy": database, "policy": params}
-    declared = {
-        variable: owner["policy"] for variable, owner in owners.items() if owner and owner.get("policy") is not None
-    }
+def policies_of(
+    params: Mapping[str, Any], variable: str = "database", database: Mapping[str, Any] | None = None
+) -> list[Policy]:
+    """A database's policy for each store: the store's own rules before the database's before the system's."""
+    return [
+        _policy_of(params, {f"stores[{number}].policy": store, f"{variable}.policy": database, "policy": params})
+        for number, store in enumerate(params["stores"])
+    ]
+
+
+def _policy_of(params: Mapping[str, Any], owners: Mapping[str, Mapping[str, Any] | None]) -> Policy:
+    declared = {name: owner["policy"] for name, owner in owners.items() if owner and owner.get("policy") is not None}
     variable, rules = next(iter(declared.items()), ("policy", None))
     return parse_policy(
         rules,

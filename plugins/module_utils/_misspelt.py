@@ -6,15 +6,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 PREFIX = "runbook_"
 """Of every variable that describes a system."""
 
+_OURS = "runbook.ops."
 
 _SLIP = 0.8
 """difflib's ratio (Ratcliff and Obershelp): one letter of three too many, one of four that is missing."""
+
+
+def roles_of_ours(names: Iterable[str]) -> list[str]:
+    """What the inputs of each of our roles among these begin with."""
+    return [name.removeprefix(_OURS) for name in names if name.startswith(_OURS)]
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:

@@ -84,7 +84,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
 from ansible_collections.runbook.ops.plugins.module_utils._description import (
-    policy_of,
+    policies_of,
     schedule_of,
     scope_of,
     stores_of,
@@ -113,7 +113,7 @@ def build(params: dict[str, Any]) -> CopyJob:
     return CopyJob(
         scope=scope,
         stores=stores_of(params["stores"]),
-        policies=[policy_of(params, store) for store in params["stores"]],
+        policies=policies_of(params),
         storage_classes=[store["storage_class"] for store in params["stores"]],
         schedule=schedule_of("schedule", params["schedule"]),
         expected=[manifest_from("expected", record) for record in params["expected"]],

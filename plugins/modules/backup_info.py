@@ -126,7 +126,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     decryptor_of,
     engine_of,
     objectives_of,
-    policy_of,
+    policies_of,
     require_known_recipients,
     require_recipients,
     runtime_of,
@@ -187,7 +187,7 @@ def build(params: dict[str, Any]) -> tuple[list[Store], list[Described]]:
         described.append(
             Described(
                 scope,
-                [policy_of(params, store, database) for store in params["stores"]],
+                policies_of(params, variable, database),
                 schedules_of(variable, params["schedules"] or {}, database),
                 objectives_of(variable, database),
             )

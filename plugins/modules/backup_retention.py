@@ -112,7 +112,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runbook.ops.plugins.module_utils import _arguments as arguments
-from ansible_collections.runbook.ops.plugins.module_utils._description import policy_of, stores_of
+from ansible_collections.runbook.ops.plugins.module_utils._description import policies_of, stores_of
 from ansible_collections.runbook.ops.plugins.module_utils._errors import RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._protect.prune import PruneJob, prune
 from ansible_collections.runbook.ops.plugins.module_utils._records import check_name, utc_now
@@ -143,7 +143,7 @@ def build(params: dict[str, Any]) -> list[PruneJob]:
             engine=database and check_name(f"databases[{index}].engine", database["engine"]),
             database=database and check_name(f"databases[{index}].name", database["name"]),
             stores=stores,
-            policies=[policy_of(params, store, database) for store in params["stores"]],
+            policies=policies_of(params, f"databases[{index}]", database),
             cache_dir=params["cache_dir"],
         )
         for index, database in enumerate([None] if params["databases"] is None else params["databases"])

@@ -201,6 +201,9 @@ def test_the_command_line_speaks_json(tmp_path: Path) -> None:
 
     assert json.loads(run("status", "--directory", str(tmp_path / "none")).stdout)["exists"] is False
     assert json.loads(run("clean", "--directory", str(tmp_path / "none")).stdout)["changed"] is False
+    # By these words the Makefile knows that there is no demo to stop.
+    assert '"exists": false' in run("down", "--directory", str(tmp_path / "none")).stdout
+    assert '"exists": false' in Path("Makefile").read_text()
     (tmp_path / "file").touch()
     refused = run("clean", "--directory", str(tmp_path))
     assert refused.returncode == 1

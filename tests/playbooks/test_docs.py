@@ -41,7 +41,7 @@ def written_commands() -> Iterator[str]:
         if page.name not in ELSEWHERE:
             yield from (line for block in blocks(page, "bash") for line in block.splitlines() if line)
         if page.name != "restore_by_hand.md":
-            yield from re.findall(r"`(ansible-(?:playbook|doc) [^`]+)`", page.read_text())
+            yield from re.findall(r"`(ansible-(?:playbook|doc) [^`]+|make demo[\w-]*)`", page.read_text())
 
 
 COMMANDS = list(dict.fromkeys(written_commands()))
@@ -50,7 +50,8 @@ TYPED = [command for command in COMMANDS if command not in MADE]
 
 
 def test_there_is_something_to_type() -> None:
-    assert len(MADE) >= 2 and sum("ansible-playbook" in command for command in TYPED) >= 8
+    assert {"make demo", "make demo-stop", "make demo-clean", "make test"} <= set(MADE)
+    assert sum("ansible-playbook" in command for command in TYPED) >= 8
 
 
 @pytest.mark.parametrize("command", TYPED)

@@ -56,33 +56,36 @@ def files(data: Path, **values: Any) -> dict[str, Any]:
 DATABASE = {"engine": "sqlite", "name": "app", "path": "/var/lib/app/app.db"}
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no_policy": ({}, "runbook_policy is not set: describe the system as docs/describe_a_system.md says"),
-    "empty_policy": ({"runbook_policy": {}}, "policy is empty, which would delete every backup: name at least one of"),
-    "unknown_rule": ({"runbook_policy": {"dayly": {"within": "30d"}}}, "policy has the unknown rule 'dayly': rules are"),
-    "unknown_rule_key": ({"runbook_policy": {"daily": {"whitin": "30d"}}}, "policy.daily has the unknown key 'whitin'"),
-    "zero_window": ({"runbook_policy": {"daily": {"within": "0d"}}}, "policy.daily.within is '0d'"),
-    "negative_count": ({"runbook_policy": {"daily": {"count": -1}}}, "policy.daily.count is -1"),
-    "guard_off": ({"runbook_keep_last_good": 0}, "keep_last_good is 0"),
-    "system_name": ({"runbook_system": "../erni"}, "system is '../erni', which cannot name a directory in a store"),
-    "database_slash": ({"runbook_databases": [{**DATABASE, "name": "a/b"}]}, "databases[0].name is 'a/b', which cannot"),
-    "database_newline": ({"runbook_databases": [{**DATABASE, "name": "a\n"}]}, "databases[0].name is 'a\\n', which cannot"),
-    "twice": ({"runbook_databases": [DATABASE, DATABASE]}, "databases[1] is a second sqlite/app: give each database its own name"),
-    "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "value of engine must be one of: postgresql, redis"),
-    "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "databases[0] has the unknown key 'pasword': write password."),
-    "unknown_store_key": ({"runbook_stores": [{"type": "local", "pth": "/b"}]}, "stores[0] has the unknown key 'pth': write path."),
-    "unknown_schedule": ({"runbook_schedules": {"backups": "0 2 * * *"}}, "schedules has the unknown key 'backups': write backup."),
+    "empty_policy": ({"runbook_policy": {}}, "runbook_policy is empty, which would delete every backup: name at least one of"),
+    "unknown_rule": ({"runbook_policy": {"dayly": {"within": "30d"}}}, "runbook_policy has the unknown rule 'dayly': rules are"),
+    "unknown_rule_key": ({"runbook_policy": {"daily": {"whitin": "30d"}}}, "runbook_policy.daily has the unknown key 'whitin'"),
+    "zero_window": ({"runbook_policy": {"daily": {"within": "0d"}}}, "runbook_policy.daily.within is '0d'"),
+    "negative_count": ({"runbook_policy": {"daily": {"count": -1}}}, "runbook_policy.daily.count is -1"),
+    "guard_off": ({"runbook_keep_last_good": 0}, "runbook_keep_last_good is 0"),
+    "system_name": ({"runbook_system": "../erni"}, "runbook_system is '../erni', which cannot name a directory in a store"),
+    "database_slash": ({"runbook_databases": [{**DATABASE, "name": "a/b"}]}, "runbook_databases[0].name is 'a/b', which cannot"),
+    "database_newline": ({"runbook_databases": [{**DATABASE, "name": "a\n"}]}, "runbook_databases[0].name is 'a\\n', which cannot"),
+    "twice": ({"runbook_databases": [DATABASE, DATABASE]}, "runbook_databases[1] is a second sqlite/app: give each database its own name"),
+    "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "files, got: mysql found in runbook_databases"),
+    "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "runbook_databases[0] has the unknown key 'pasword': write"),
+    "unknown_store_key": ({"runbook_stores": [{"type": "local", "pth": "/b"}]}, "runbook_stores[0] has the unknown key 'pth': write path."),
+    "unknown_schedule": ({"runbook_schedules": {"backups": "0 2 * * *"}}, "runbook_schedules has the unknown key 'backups': write backup."),
     "misspelt": ({"runbook_metric_file": "/m"}, "runbook_metric_file is read by nothing: write runbook_metrics_file"),
     "misspelt_required": ({"runbook_polcy": POLICY}, "runbook_policy is not set, but runbook_polcy is: correct its name"),
     "somebody_elses": ({"runbook_url": "/m"}, "runbook_url is read by nothing: docs/describe_a_system.md has every variable"),
-    "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "databases[0].recipients is empty"),
-    "recipient": ({"runbook_databases": [{**DATABASE, "recipients": ["me@example.org"]}]}, "recipients[0] is me@example.org, which"),
-    "key_file": ({"runbook_databases": [{**DATABASE, "recipients": ["/etc/no.asc"]}]}, "recipients[0] is '/etc/no.asc', and no key"),
-    "check": ({"runbook_databases": [{**DATABASE, "checks": [{"table": "t", "row": 1}]}]}, "databases[0].checks[0] has row beside table"),
-    "schedule": ({"runbook_schedules": {"backup": "daily"}}, "schedules.backup is 'daily'"),
-    "prune_schedule": ({"runbook_schedules": {"prune": "nightly"}}, "schedules.prune is 'nightly'"),
-    "runtime": ({"runbook_runtime": {"type": "nomad"}}, "runtime.type is 'nomad'"),
-    "relative_store": ({"runbook_stores": [{"type": "local", "path": "backups"}]}, "stores[0].path is 'backups'"),
-    "no_store": ({"runbook_stores": []}, "stores is empty: name at least one store"),
-    "half_a_key": ({"runbook_stores": [{"type": "s3", "bucket": "b1b", "access_key": "a"}]}, "stores[0].secret_key is missing"),
+    "unsealed": ({"runbook_databases": [{"engine": "files", "name": "env", "paths": ["/etc/env"]}]}, "runbook_databases[0].recipients is"),
+    "recipient": ({"runbook_databases": [{**DATABASE, "recipients": ["me@example.org"]}]}, "runbook_databases[0].recipients[0] is me@"),
+    "key_file": ({"runbook_databases": [{**DATABASE, "recipients": ["/etc/no.asc"]}]}, "runbook_databases[0].recipients[0] is '/etc"),
+    "check": ({"runbook_databases": [{**DATABASE, "checks": [{"table": "t", "row": 1}]}]}, "runbook_databases[0].checks[0] has row"),
+    "schedule": ({"runbook_schedules": {"backup": "daily"}}, "runbook_schedules.backup is 'daily'"),
+    "prune_schedule": ({"runbook_schedules": {"prune": "nightly"}}, "runbook_schedules.prune is 'nightly'"),
+    "runtime": ({"runbook_runtime": {"type": "nomad"}}, "runbook_runtime.type is 'nomad'"),
+    "relative_store": ({"runbook_stores": [{"type": "local", "path": "backups"}]}, "runbook_stores[0].path is 'backups'"),
+    "no_store": ({"runbook_stores": []}, "runbook_stores is empty: name at least one store"),
+    "half_a_key": ({"runbook_stores": [{"type": "s3", "bucket": "b1b", "access_key": "a"}]}, "runbook_stores[0].secret_key is missing"),
+    "store_policy": ({"runbook_stores": [{"type": "local", "path": "/b", "policy": {"x": 1}}]}, "runbook_stores[0].policy has the unknown"),
+    "own_input": ({"backup_databases": [{**DATABASE, "path": "a"}]}, "backup_databases[0].path is 'a'"),
+    "label": ({"backup_label": "pre-deploy"}, 'backup_label is "pre-deploy", which is no label: write one of manual, pre_deploy,'),
 }  # fmt: skip
 """What is wrong with a description, and the words of the sentence that says so."""
 
@@ -111,8 +114,27 @@ def test_a_key_that_is_not_there_is_told_before_anything_is_verified(tmp_path: P
     )
     run = play("verify_backups.yml", "-e", "backup_verify_now=true", inventory=inventory)
     assert run.failures("locked") == [
-        "decryption_key is '/no/key.asc', where there is no file: give a secret key's path, or keyring."
+        "runbook_decryption_key is '/no/key.asc', where there is no file: give a secret key's path, or keyring."
     ]
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variable", "choices"),
+    [
+        ("archive_restore.yml", "archive_restore_mode", "quick, deep"),
+        ("archive_verify.yml", "archive_verify_mode", "quick, deep"),
+        ("host.yml", "host_state", "present, absent"),
+        ("schedule.yml", "schedule_state", "present, absent"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_told_in_a_sentence(
+    tmp_path: Path, playbook: str, variable: str, choices: str
+) -> None:
+    inventory = write_inventory(
+        tmp_path / "inventory", {"one": described(tmp_path, "one", runbook_archive={"objects": {}})}
+    )
+    run = play(playbook, "-e", f"{variable}=dep", inventory=inventory)
+    assert run.failures() == [f"value of {variable} must be one of: {choices}, got: dep"]
 
 
 def test_an_inventory_that_is_not_there_is_no_run_that_went_well() -> None:
@@ -235,7 +257,8 @@ def test_a_refused_plan_is_told_in_a_line_and_deletes_nothing(tmp_path: Path) ->
         assert play("backup.yml", "-e", "backup_label=manual", inventory=inventory).returncode == 0
     run = play("prune_backups.yml", "-e", "backup_prune_max_delete=1", inventory=inventory)
     (said,) = run.failures()
-    assert run.returncode != 0 and "2 of 3 backups would be deleted, max_delete allows 1" in said
+    assert run.returncode != 0 and "2 of 3 backups would be deleted, backup_prune_max_delete allows 1" in said
+    assert "raise backup_prune_max_delete for this one run" in said
     assert "files/settings in local:" in run.summary() and ": all 3 stay, REFUSED" in run.summary()
     assert "-e backup_prune_max_delete=100% --check --diff" in run.summary() and run.actions() == []
     assert len(list((tmp_path / "one.store").glob("one/files/settings/*/manifest.json"))) == 3
@@ -254,3 +277,15 @@ def test_a_failure_that_is_pruned_is_not_forgotten(tmp_path: Path) -> None:
     run = play("prune_backups.yml", inventory=inventory)
     assert run.returncode == 0 and run.kinds() == {"delete"} and not newest.exists()
     assert f"Next: files/settings {newest.name} failed its verification" in run.summary()
+
+
+def test_a_backup_that_fails_its_verification_is_told_once(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path / "inventory", {"one": described(tmp_path, "one")})
+    assert play("backup.yml", "-e", "backup_label=manual", inventory=inventory).returncode == 0
+    (data,) = (tmp_path / "one.store").rglob("data.tar.zst")
+    data.chmod(0o600)
+    data.write_bytes(data.read_bytes()[:-1] + b"x")
+    run = play("verify_backups.yml", "-e", "backup_verify_now=true", inventory=inventory)
+    (line,) = [line.strip() for line in run.summary().splitlines() if "FAILED" in line]
+    assert line.startswith("FAILED files/settings: Backup ") and "failed its verification: " in line
+    assert run.failures()[-1] == "Failed: files/settings; the summary above says why."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.runbook.ops.plugins.module_utils._catalog import Catalogue
 from ansible_collections.runbook.ops.plugins.module_utils._records import (
     LEASE,
@@ -23,7 +24,8 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import (
     utc_now,
 )
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
-from support.playbook import PLAYBOOKS, Demo, Run, differences
+from command_line import ROOT
+from support.playbook import PLAYBOOKS, Demo, Run, differences, play, write_inventory
 
 from lab.embedded import history
 
@@ -113,6 +115,28 @@ def test_the_demo_refuses_to_be_predicted(demo: Demo) -> None:
     refused = demo.play("demo.yml", "--check", "--diff")
     assert refused.returncode != 0 and "nothing to predict" in refused.failures()[0]
     assert demo.footprint() == before
+
+
+@pytest.mark.parametrize(("verified", "said"), [(1, "1 of them in this run."), (0, "none of them in this run: no")])
+def test_the_demo_claims_no_proof_that_this_run_did_not_make(tmp_path: Path, verified: int, said: str) -> None:
+    proved = {"stores": [{"store": "local:/b"}], "verification": {"result": "passed", "method": "restore"}}
+    play_vars = {
+        "preflight_info": {"databases": [proved], "backups": [{"id": "a"}]},
+        "demo_history": {"changed": False},
+        "__backup_taken": {},
+        "__backup_verify_verified": {"results": [{}] * verified},
+    }
+    task = {
+        "name": "Summary | Summary",
+        "ansible.builtin.debug": {"msg": f"{{{{ lookup('template', '{ROOT}/playbooks/templates/demo.txt.j2') }}}}"},
+    }
+    say = tmp_path / "say.yml"
+    say.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "vars": play_vars, "tasks": [task]}]))
+    run = play(say, inventory=write_inventory(tmp_path / "inventory", {"one": {}}))
+    assert (
+        f"1 of 1 databases have a backup that was proved by restoring it into a throw-away server, {said}"
+        in run.summary()
+    )
 
 
 ACTION = {"action": "delete", "object": "s/redis/cache/20260301T020000Z-5f3a9c1e in s3:b", "reason": "no rule keeps it"}

@@ -133,16 +133,16 @@ def test_a_change_is_told_by_what_changes(host: Host) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"runbook_schedules": {"backup": "0 25 * * *"}}, "schedules.backup is '0 25 * * *', whose hour '25'"),
+        ({"runbook_schedules": {"backup": "0 25 * * *"}}, "runbook_schedules.backup is '0 25 * * *', whose hour '25'"),
         ({"runbook_schedules": {"backup": "@daily"}}, "no five-field cron expression"),
         ({"runbook_schedules": {"backup": "0 2 * * *", "purge": "0 3 * * *"}}, "purge"),
-        ({"runbook_schedules": {}}, "schedules.backup is not set"),
+        ({"runbook_schedules": {}}, "runbook_schedules.backup is not set"),
         (
             {"runbook_databases": [{"engine": "redis", "name": "c", "host": "h", "password": ""}]},
-            "databases[0].password is empty",
+            "runbook_databases[0].password is empty",
         ),
         ({"schedule_root": "/nowhere/at/all"}, "runs neither systemd nor cron"),
-        ({"schedule_wheels": "/nowhere/at/all"}, "wheels is '/nowhere/at/all'"),
+        ({"schedule_wheels": "/nowhere/at/all"}, "schedule_wheels is '/nowhere/at/all'"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_touched(host: Host, changes: dict[str, Any], said: str) -> None:

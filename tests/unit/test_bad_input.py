@@ -14,7 +14,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
     encryptor_of,
     engine_of,
     objectives_of,
-    policy_of,
+    policies_of,
     runtime_of,
     schedule_of,
     scope_of,
@@ -72,7 +72,8 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "max_delete": (lambda: parse_max_delete("max_delete", "150%"), "max_delete is '150%'", "0% to 100%"),
     "store's own policy": (
-        lambda: policy_of({**POLICY, "policy": {"daily": {"count": 1}}}, {"policy": {"x": 1}}), "store.policy", "rules are",
+        lambda: policies_of({**POLICY, "policy": {"daily": {"count": 1}}, "stores": [{}, {"policy": {"x": 1}}]}),
+        "stores[1].policy has", "rules are",
     ),
     "name with slash": (name("a/b"), "database.name is 'a/b'", "use letters"),
     "name with dots": (name(".."), "database.name is '..'", "use letters"),

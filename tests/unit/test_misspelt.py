@@ -83,17 +83,25 @@ def test_a_required_variable_that_is_written_otherwise() -> None:
     ("description", "sentences"),
     [
         ({"databases": [DATABASE], "stores": [{"type": "local", "path": "/b"}], "schedules": {"backup": "0 2 * * *"}}, []),
-        ({"databases": [DATABASE, {"pasword": "s3cret"}]}, ["databases[1] has the unknown key 'pasword': write password."]),
-        ({"databases": [{"scratch": {"usr": 1}}]}, ["databases[0].scratch has the unknown key 'usr': write user."]),
-        ({"databases": [{"colour": 1}]}, ["databases[0] has the unknown key 'colour': it takes bin_dir, checks, "]),
+        ({"databases": [DATABASE, {"pasword": "s3cret"}]}, ["runbook_databases[1] has the unknown key 'pasword': write password."]),
+        ({"databases": [{"scratch": {"usr": 1}}]}, ["runbook_databases[0].scratch has the unknown key 'usr': write user."]),
+        ({"databases": [{"colour": 1}]}, ["runbook_databases[0] has the unknown key 'colour': it takes bin_dir, checks, "]),
         ({"stores": [{"pat": "/b"}, {"buket": "b"}]},
-         ["stores[0] has the unknown key 'pat': write path.", "stores[1] has the unknown key 'buket': write bucket."]),
-        ({"schedules": {"verfy": "0 2 * * *"}}, ["schedules has the unknown key 'verfy': write verify."]),
-        ({"databases": [{7: 1}], "stores": "no list", "schedules": None}, ["databases[0] has the unknown key '7': it takes"]),
+         ["runbook_stores[0] has the unknown key 'pat': write path.", "runbook_stores[1] has the unknown key 'buket': write bucket."]),
+        ({"schedules": {"verfy": "0 2 * * *"}}, ["runbook_schedules has the unknown key 'verfy': write verify."]),
+        ({"databases": [{7: 1}], "stores": "no list", "schedules": None}, ["runbook_databases[0] has the unknown key '7': it takes"]),
     ],
 )  # fmt: skip
 def test_unknown_keys(description: dict[str, Any], sentences: list[str]) -> None:
-    found = misspelt(description, [])
+    found = misspelt(description, [f"runbook_{name}" for name in description])
     assert len(found) == len(sentences)
     assert all(told.startswith(wanted) for told, wanted in zip(found, sentences, strict=True)), found
     assert "s3cret" not in "".join(found)
+
+
+def test_a_key_is_told_under_the_name_that_its_description_was_given_by() -> None:
+    wrong, roles = {"databases": [{"pasword": "x"}]}, ["runbook.ops.backup_list", "theirs"]
+    (own,) = misspelt(wrong, ["runbook_system"], roles=roles)
+    (described,) = misspelt(wrong, ["runbook_databases"], roles=roles)
+    assert own == "backup_list_databases[0] has the unknown key 'pasword': write password."
+    assert described == "runbook_databases[0] has the unknown key 'pasword': write password."

@@ -125,7 +125,7 @@ class SqliteEngine(Engine):
             raise InputError(f"{variable}.path is {path!r}: give the absolute path of the SQLite database.")
         work_dir = database.get("work_dir")
         if work_dir and not os.path.isdir(work_dir):
-            raise InputError(f"{variable}.work_dir is {work_dir!r}, which is no directory: create it, or name another.")
+            raise InputError(f"work_dir is {work_dir!r}, which is no directory: create it, or name another.")
         return cls(
             instance, os.path.normpath(path),
             checks=parse_checks(f"{variable}.checks", database.get("checks"), cls.name),
