@@ -34,12 +34,15 @@ _AT_ONCE = 4
 _HEAD_PAGES = 8
 """Pages that are fetched before their turn: what the index does not know of may be any number."""
 
-_Head = tuple[list[list[Found]], Iterator[list[Found]] | None]
-
 
 class _Page(NamedTuple):
     objects: list[Found]
     token: str | None
+
+
+class _Head(NamedTuple):
+    pages: list[list[Found]]
+    rest: Iterator[list[Found]] | None
 
 
 class Listing:
@@ -66,7 +69,7 @@ class Listing:
     def pages(self, boundaries: Sequence[str]) -> Iterator[list[Found]]:
         """In the order of keys; between ``boundaries`` at the same time."""
         self._enough.set()
-        came, rest = self._begun.result() if self._begun else ([], self._all(None))
+        came, rest = self._begun.result() if self._begun else _Head([], self._all(None))
         if rest is None:
             yield from came
             return
@@ -181,8 +184,8 @@ def _head(pages: Iterator[list[Found]], enough: threading.Event | None = None) -
     for page in pages:
         head.append(page)
         if len(head) == _HEAD_PAGES or (enough and enough.is_set()):
-            return head, pages
-    return head, None
+            return _Head(head, pages)
+    return _Head(head, None)
 
 
 def _consume(future: Future[_Head]) -> Iterator[list[Found]]:
