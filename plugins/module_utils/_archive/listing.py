@@ -59,6 +59,7 @@ class Listing:
     def begin(self, *, quick: bool) -> None:
         """Ask for pages, and go on: the endpoint works while the index is still being opened."""
         self._quick = quick
+        self._enough.clear()
         pool = ThreadPoolExecutor(1, thread_name_prefix="s3-list")
         self._begun = pool.submit(_head, self._all(None), self._enough)
         pool.shutdown(wait=False)
@@ -69,7 +70,8 @@ class Listing:
     def pages(self, boundaries: Sequence[str]) -> Iterator[list[Found]]:
         """In the order of keys; between ``boundaries`` at the same time."""
         self._enough.set()
-        came, rest = self._begun.result() if self._begun else _Head([], self._all(None))
+        begun, self._begun = self._begun, None
+        came, rest = begun.result() if begun else _Head([], self._all(None))
         if rest is None:
             yield from came
             return
