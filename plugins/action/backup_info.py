@@ -9,7 +9,9 @@ A module knows its own parameters alone. ``meta/runtime.yml`` sends the other mo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as Normal
@@ -17,7 +19,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._misspelt import PREFI
 
 _NAMED = re.compile(
     r"(?:\A|(?<=\Avalue of )|(?<= found in ))[a-z_]+(?=\Z|[\[.]| -> | (?:is|has|names|says|must) )"
-    r"|(?<![\w/.'-])[a-z_]+(?=\[\d+\])"
+    r"""|(?<![\w/.'"`(-])[a-z_]+(?=\[\d+\])"""
 )
 """How our sentences name a parameter, and Ansible's own where it refuses one."""
 
@@ -31,20 +33,30 @@ class ActionModule(Normal):  # type: ignore[misc]  # Ansible ships no types
     """What Ansible does for every module, and the words of a failure."""
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Any:
-        result, known = super().run(tmp, task_vars), task_vars or {}
+        result = super().run(tmp, task_vars)
+        message = result.get("msg")
+        if result.get("failed") and isinstance(message, str):
+            with suppress(Exception):  # the module's own words are better than none
+                if (said := as_written(message, self._variables(task_vars or {}))) != message:
+                    result["msg"] = said
+                    result.pop("exception", None)  # it says the same in the module's words
+        return result
+
+    def _variables(self, known: Mapping[str, Any]) -> Callable[[str], str | None]:
+        """Which variable a parameter came from: the system's description before the inputs of a role, where they are the same."""
         roles = roles_of_ours([*known.get("ansible_parent_role_names", []), known.get("ansible_role_name", "")])
 
+        @cache
         def variable_of(name: str) -> str | None:
-            # A role that another one calls has its inputs from that one, and most of those are the system's description.
-            given = next((f"{role}_{name}" for role in roles if f"{role}_{name}" in known), None)
-            described = PREFIX + name
-            if given is None or described not in known:
-                return given
-            values = [self._templar.template(known[variable]) for variable in (given, described)]
-            return described if values[0] == values[1] else given
+            if name not in self._task.args:
+                return None
+            candidates = [PREFIX + name, *(f"{role}_{name}" for role in roles)]
+            return next(
+                (variable for variable in candidates if variable in known and self._is(name, known[variable])), None
+            )
 
-        message = result.get("msg")
-        if result.get("failed") and isinstance(message, str) and (said := as_written(message, variable_of)) != message:
-            result["msg"] = said
-            result.pop("exception", None)  # it says the same in the module's words
-        return result
+        return variable_of
+
+    def _is(self, parameter: str, value: Any) -> bool:
+        """A role may leave some of it out, and what is the first there is not the first here."""
+        return bool(self._templar.template(value) == self._task.args[parameter])

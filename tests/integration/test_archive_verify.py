@@ -186,7 +186,10 @@ def test_memory_is_bounded(postgres: PostgresServer, s3: S3Server) -> None:
         def begin(self, *, quick: bool) -> None:
             pass
 
-        def pages(self, boundaries: Any = ()) -> Iterator[list[Found]]:
+        def end(self) -> None:
+            pass
+
+        def pages(self, *_: Any) -> Iterator[list[Found]]:
             for start in range(0, 100_000, 1000):
                 yield [Found(f"{number:06}", 8, "t", f"{number:032x}") for number in range(start, start + 1000)]
 
@@ -212,8 +215,8 @@ def test_a_document_that_is_stored_meanwhile(stored: Documents, mode: str, monke
     place = verification._place
     pages = place.pages
 
-    def meanwhile(boundaries: Any = ()) -> Iterator[list[Found]]:
-        yield from list(pages(boundaries))  # all listed, and then
+    def meanwhile(*known: Any) -> Iterator[list[Found]]:
+        yield from list(pages(*known))  # all listed, and then
         stored.execute("DELETE FROM documents WHERE storage_key = '2025/01/0.pdf'")
         stored.objects.delete("2025/01/0.pdf")
         new = {"2025/01/1.pdf": b"a new version", "2025/01/0a.pdf": b"another document"}

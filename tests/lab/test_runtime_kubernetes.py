@@ -339,7 +339,7 @@ while True:
     [
         ("killed", "USR2", r"lost its container \(Error, exit code 1\)"),
         # The node may learn of the end before its reason.
-        ("hungry", "USR1", r"was killed (for want of memory|\(exit code 137: for want of memory)"),
+        ("hungry", "USR1", r"was killed (for want of memory|\(exit code 137: mostly for want of memory)"),
     ],
 )
 def test_a_pod_that_is_killed_or_out_of_memory_is_told(

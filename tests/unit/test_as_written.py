@@ -47,6 +47,8 @@ def test_a_parameter_is_named_as_it_was_written(said: str, shown: str) -> None:
         "local:/srv/stores[0] cannot be written",
         "s3:backups: reaching the bucket was denied",
         "policy decides that",
+        'column "stores[1]" is unknown',
+        "column `stores[1]` is unknown (stores[1])",
         "Nothing is found in stores of others",
     ],
 )

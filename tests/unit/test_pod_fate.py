@@ -34,7 +34,7 @@ def pod(
         (pod(state=ended(1)), "lost its container (Error, exit code 1)"),
         (pod(last=ended(3), restarts=3), "lost its container (Error, exit code 3)"),
         (pod(state=ended(137, "OOMKilled")), "was killed for want of memory (OOMKilled: its container's memory limit"),
-        (pod(state=ended(137)), "was killed (exit code 137: for want of memory, or by its probe)"),
+        (pod(state=ended(137)), "was killed (exit code 137: mostly for want of memory, or by its probe)"),
         (pod(state=ended(137), meta={"deletionTimestamp": "2026-03-01T00:00:00Z"}), "was deleted"),
         (pod(reason="Evicted", message="disk"), "was evicted (disk)"),
         (pod(reason="DeadlineExceeded", phase="Failed"), "reached its deadline"),

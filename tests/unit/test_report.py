@@ -129,7 +129,7 @@ def test_the_gravest_is_said_and_the_others_are_counted() -> None:
     unreadable = {**failed, "stores": [STORE, {**STORE, "store": "s3:b", "unreadable": ["x"]}]}
     said = concern([{**DATABASE, "due": {**DATABASE["due"], "verification": "why"}}, unreadable])
     assert said.startswith("postgresql/erni_agents 2026") and said.endswith(
-        " 2 more of the kind: see list_backups.yml."
+        " Not the only concern (3 in all): list_backups.yml tells the others."
     )
 
 

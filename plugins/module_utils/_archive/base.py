@@ -62,13 +62,17 @@ class Place(ABC):
     """Whether a listing is a matter of round trips, several of which can be under way."""
 
     @abstractmethod
-    def pages(self, boundaries: Sequence[str] = ()) -> Iterator[list[Found]]:
+    def pages(self, boundaries: Sequence[str] = (), last: str | None = None) -> Iterator[list[Found]]:
         """Every object in the byte order of keys. ``boundaries`` are keys of the index at equal distances: a place whose
-        listing is a matter of round trips lists between them at the same time."""
+        listing is a matter of round trips lists between them at the same time. ``last`` is the index's last key."""
 
     @abstractmethod
     def begin(self, *, quick: bool) -> None:
         """``pages`` is about to be called: what takes time before the first may begin. ``quick``: storage classes are not wanted."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """``pages`` will not be called."""
 
     @abstractmethod
     def look(self, key: str) -> Found | None:

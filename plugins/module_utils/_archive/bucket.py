@@ -48,11 +48,14 @@ class ArchiveBucket(Place):
         """boto3's, for who counts its requests."""
         return self._bucket.client
 
-    def pages(self, boundaries: Sequence[str] = ()) -> Iterator[list[Found]]:
-        return self._listing.pages(boundaries)
+    def pages(self, boundaries: Sequence[str] = (), last: str | None = None) -> Iterator[list[Found]]:
+        return self._listing.pages(boundaries, last)
 
     def begin(self, *, quick: bool) -> None:
         self._listing.begin(quick=quick)
+
+    def end(self) -> None:
+        self._listing.end()
 
     def look(self, key: str) -> Found | None:
         try:

@@ -32,7 +32,7 @@ class ArchiveDirectory(Place):
         self.label = f"local:{root}"
         self._left: list[str] = []
 
-    def pages(self, boundaries: Sequence[str] = ()) -> Iterator[list[Found]]:
+    def pages(self, boundaries: Sequence[str] = (), last: str | None = None) -> Iterator[list[Found]]:
         self._left = []
         with self._asking("listing it"):
             os.close(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY))
@@ -40,6 +40,9 @@ class ArchiveDirectory(Place):
 
     def begin(self, *, quick: bool) -> None:
         """A directory answers at once."""
+
+    def end(self) -> None:
+        pass
 
     def _walk(self, path: str, prefix: str) -> Iterator[Found]:
         """Depth first, a directory where its name with the slash stands in the order."""

@@ -29,7 +29,7 @@ SELECT k FROM (
   SELECT k, row_number() OVER (ORDER BY k) AS n, count(*) OVER () AS total FROM (
     SELECT DISTINCT {key}::text COLLATE "C" AS k FROM {table} WHERE {key} IS NOT NULL
   ) AS keys
-) AS numbered WHERE n %% %s = 0 AND n < total ORDER BY k
+) AS numbered WHERE n %% %s = 0 OR n = total ORDER BY k
 """
 _COLUMNS = """
 SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -120,7 +120,7 @@ class OpenIndex:
         return counted
 
     def boundaries(self, distance: int) -> list[str]:
-        """Every so many keys, in their order, one; the last of all is none."""
+        """Every so many keys, in their order, one, and the last of all."""
         return [key for (key,) in self._session.rows(self._statement(_BOUNDARIES), [distance], seconds=_SECONDS)]
 
     def batches(self) -> Iterator[list[Row]]:

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -24,10 +24,7 @@ from .._store._s3_bucket import Bucket
 from .._store.base import ARCHIVE_CLASSES
 from .base import Found
 from .compare import place_of
-from .short_way import NotPlain, ShortWay
-
-PAGE = 1000
-"""Keys that one list request may return."""
+from .short_way import PAGE, NotPlain, ShortWay
 
 _EVENT = "before-parse.s3.ListObjectsV2"
 _AT_ONCE = 4
@@ -67,19 +64,21 @@ class Listing:
     def is_empty(self) -> bool:
         return not any(self._all(None))
 
-    def pages(self, boundaries: Sequence[str]) -> Iterator[list[Found]]:
-        """In the order of keys; between ``boundaries`` at the same time."""
+    def end(self) -> None:
+        """What was begun is not wanted any more."""
+        self._enough.set()
+
+    def pages(self, boundaries: Sequence[str], last: str | None) -> Iterator[list[Found]]:
+        """In the order of keys; between ``boundaries`` at the same time. ``last``: the index's last key."""
         self._enough.set()
         begun, self._begun = self._begun, None
         came, rest = begun.result() if begun else _Head([], self._all(None))
-        if rest is None:
-            yield from came
-            return
-        last = next((page[-1].key for page in reversed(came) if page), None)
-        left = [key for key in boundaries if last is None or place_of(key) > place_of(last)]
-        segments = [_until(chain(came, rest), next(iter(left), None)), *map(self._between, left, [*left[1:], None])]
+        behind = next((page[-1].key for page in reversed(came) if page), None)
+        left = [key for key in boundaries if rest and (behind is None or place_of(key) > place_of(behind))]
+        first = self._segment(chain(came, rest or ()), None, next(iter(left), None), last)
+        segments = [first, *map(self._between, left, [*left[1:], None], repeat(last))]
         if len(segments) == 1:
-            yield from ahead(segments[0])
+            yield from ahead(first)
             return
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="s3-list") as pool:
             waiting: deque[Future[_Head]] = deque()
@@ -93,10 +92,28 @@ class Listing:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _between(self, after: str, until: str | None) -> Iterator[list[Found]]:
+    def _between(self, after: str, until: str | None, last: str | None) -> Iterator[list[Found]]:
         """The pages of the keys behind ``after``, to ``until`` and with it."""
         shared = "" if until is None else os.path.commonprefix([after, until])  # noqa: RUF071 - keys
-        return _until(self._all(after, shared), until)
+        return self._segment(self._all(after, shared), after, until, last)
+
+    def _segment(
+        self, pages: Iterable[list[Found]], after: str | None, until: str | None, last: str | None
+    ) -> Iterator[list[Found]]:
+        return _until(self._whole(pages, after, until or last), until)
+
+    def _whole(self, pages: Iterable[list[Found]], after: str | None, expected: str | None) -> Iterator[list[Found]]:
+        """obstore takes any document for a page, be it a login form: an empty one, the last. So where the index has more, and
+        where a last page was full, botocore looks behind it."""
+        full = True
+        for page in pages:
+            yield page
+            if page:
+                after, full = page[-1].key, len(page) == PAGE
+        if self._quick and (
+            after is None or place_of(after) < place_of(expected or "") or (full and after != expected)
+        ):
+            yield from self._long(after, "")
 
     def _all(self, after: str | None, shared: str = "") -> Iterator[list[Found]]:
         """The pages behind ``after``. ``shared``: what every key that is wanted begins with, which spares endpoints that walk

@@ -27,8 +27,8 @@ _FRESH = timedelta(minutes=5)
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """Names that obstore takes as they are: others it would write in its own way."""
 
-_PAGE = 1000
-"""Keys of a list page, the most that S3 gives; obstore asks for no fewer."""
+PAGE = 1000
+"""Keys that one list request may return."""
 
 
 class NotPlain(Exception):
@@ -56,15 +56,17 @@ class ShortWay:
         return answer
 
     def pages(self, after: str | None) -> Iterator[list[Found]]:
-        """The objects behind ``after`` as far as they are plain: keys, sizes and tags, no storage class."""
-        start = None if after is None else self._bucket.prefix + after
-        if self._store is None or not all(
-            _PLAIN.fullmatch(name) for name in (self._bucket.prefix.rstrip("/"), start) if name
-        ):
+        """The objects behind ``after`` as far as they are plain: keys, sizes and tags, no storage class.
+
+        They may end before the bucket does: obstore takes a page that is none for an empty one.
+        """
+        prefix = self._bucket.prefix  # without one obstore would take the slash off a key that begins with it
+        start = None if after is None else prefix + after
+        if not prefix or self._store is None or not all(map(_PLAIN.fullmatch, filter(None, (prefix[:-1], start)))):
             raise NotPlain
-        last = ""
+        last, errors = "", self.errors
         try:
-            for metas in self._store.list(self._bucket.prefix or None, offset=start, chunk_size=_PAGE):
+            for metas in self._store.list(prefix, offset=start, chunk_size=PAGE):
                 page = []
                 for meta in metas:
                     if _was_a_folder(meta, last):
@@ -72,7 +74,7 @@ class ShortWay:
                     last = meta["path"]
                     page.append(self._found(meta))
                 yield page
-        except self.errors:
+        except errors:
             raise NotPlain from None
 
     def _found(self, meta: Mapping[str, Any]) -> Found:
@@ -89,10 +91,17 @@ class ShortWay:
     @cached_property
     def _store(self) -> Any:
         """``None`` for Amazon itself, whose many names for a bucket are botocore's affair, and without credentials."""
-        bucket = self._bucket
-        login = self._login if bucket.endpoint_url else None
-        if login is None:
+        if not self._bucket.endpoint_url:
             return None
+        with self._bucket.asking("setting up the connection", "no permission"):
+            login = self._login
+            try:
+                return self._opened(login) if login else None
+            except (*self.errors, ValueError):
+                return None  # botocore says what is wrong
+
+    def _opened(self, login: Any) -> Any:
+        bucket = self._bucket
         patience = bucket.patience
         trusted = {"root_certificate": Path(bucket.verify).read_bytes()} if isinstance(bucket.verify, str) else {}
         return require("obstore.store", "obstore").S3Store(
@@ -123,7 +132,8 @@ class ShortWay:
 
 
 def _was_a_folder(meta: Mapping[str, Any], last: str) -> bool:
-    """obstore takes the slash off what consoles make to show a folder: it is empty, out of order, or has what is in it behind it."""
+    """obstore takes the slash off what consoles make to show a folder: it is empty, out of order, or has what is in it behind it.
+    One with bytes and nothing around it passes for an object; the second look, which every extra one gets, tells."""
     path = meta["path"]
     return not meta["size"] or place_of(path) <= place_of(last) or path.startswith(f"{last}/")
 

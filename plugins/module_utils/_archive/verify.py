@@ -65,17 +65,24 @@ class Verification:
 
     def run(self) -> Report:
         self._place.begin(quick=not self._deep and not self._keep)
-        with self._archive.index.opened() as index:
-            index.begin()
-            boundaries = spread(index.boundaries(_PAGE)) if self._place.round_trips else []
-            with closing(ahead(index.batches())) as rows, closing(ahead(self._place.pages(boundaries))) as pages:
-                self._compare(pairs(chain.from_iterable(rows), chain.from_iterable(pages)))
-            self.report.nameless = index.nameless()
-            index.end()
-            self._believe()
-            self._settle(index)
+        try:
+            with self._archive.index.opened() as index:
+                self._verify(index)
+        finally:
+            self._place.end()
         self.report.explain()
         return self.report
+
+    def _verify(self, index: OpenIndex) -> None:
+        index.begin()
+        keys = index.boundaries(_PAGE) if self._place.round_trips else []
+        listed = self._place.pages(spread(keys[:-1]), keys[-1] if keys else None)
+        with closing(ahead(index.batches())) as rows, closing(ahead(listed)) as pages:
+            self._compare(pairs(chain.from_iterable(rows), chain.from_iterable(pages)))
+        self.report.nameless = index.nameless()
+        index.end()
+        self._believe()
+        self._settle(index)
 
     def _compare(self, paired: Iterator[tuple[list[Row], Found | None]]) -> None:
         kind, report, listed = self._archive.kind, self.report, self._archive.kind == "md5" and not self._deep

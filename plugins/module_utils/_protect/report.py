@@ -79,7 +79,7 @@ def _passed(verification: Row, database: Row) -> str:
 def concern(databases: Iterable[Row]) -> str:
     """What a person is to do, in a sentence, where nothing is due and all the same not everything is well; else empty."""
     said = list(_concerns(list(databases)))
-    more = f" {len(said) - 1} more of the kind: see list_backups.yml." if len(said) > 1 else ""
+    more = f" Not the only concern ({len(said)} in all): list_backups.yml tells the others." if len(said) > 1 else ""
     return f"{said[0]}{more}" if said else ""
 
 

@@ -114,7 +114,7 @@ def fate(before: Pod, now: Answer) -> str | None:
         ("deletionTimestamp" in now["metadata"], "was deleted"),
         (
             ended.get("exitCode") == _SIGKILLED,
-            f"was killed (exit code {_SIGKILLED}: for want of memory, or by its probe)",
+            f"was killed (exit code {_SIGKILLED}: mostly for want of memory, or by its probe)",
         ),
         (ended, f"lost its container ({ended.get('reason')}, exit code {ended.get('exitCode')})"),
         (status.get("phase") in ("Failed", "Succeeded"), f"ended ({status.get('reason') or status.get('phase')})"),

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._errors import InputError
 from ._keys import segments
@@ -56,7 +57,7 @@ def _s3(variable: str, declared: Mapping[str, Any], patience: Patience) -> S3Sto
     if not isinstance(bucket, str) or not _BUCKET.match(bucket):
         raise InputError(f"{variable}.bucket is {bucket!r}: write the name of a bucket, without s3:// and prefix.")
     endpoint_url = declared.get("endpoint_url")
-    if endpoint_url is not None and not _URL.match(str(endpoint_url)):
+    if endpoint_url is not None and not _is_address(str(endpoint_url)):
         raise InputError(
             f"{variable}.endpoint_url is not an address such as https://s3.example.org, without credentials in it."
         )
@@ -65,6 +66,13 @@ def _s3(variable: str, declared: Mapping[str, Any], patience: Patience) -> S3Sto
         credentials=_credentials(variable, declared), verify=_verify(variable, declared), variable=f"{variable}.bucket",
         patience=patience,
     )  # fmt: skip
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return _URL.match(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # brackets without an IPv6 address in them, a port that there is not
+        return False
 
 
 def _prefix(variable: str, prefix: str) -> str:
@@ -88,6 +96,9 @@ def _credentials(variable: str, declared: Mapping[str, Any]) -> Credentials:
         raise InputError(f"{variable}.session_token is given without access_key and secret_key: give all three.")
     if given["profile"] and given["access_key"]:
         raise InputError(f"{variable}.profile and {variable}.access_key exclude each other: give one of them.")
+    for name, value in given.items():
+        if value and not str(value).isprintable():
+            raise InputError(f"{variable}.{name} holds a line break or another control character: correct it.")
     return Credentials(**given)
 
 
