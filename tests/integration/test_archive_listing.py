@@ -150,13 +150,13 @@ def test_what_lies_behind_the_index_is_not_taken_for_the_end(objects: S3Objects,
 def test_a_page_fetched_ahead_is_used_once(objects: S3Objects) -> None:
     objects.put_all(documents(PLAIN))
     place = place_of(objects)
-    assert listed(place) == listed(place, begun=False) and len(listed(place)) == len(PLAIN)
+    assert listed(place, quick=False) == listed(place, begun=False) and len(listed(place)) == len(PLAIN)
 
 
 def test_keys_that_begin_with_a_slash_keep_it(small_pages: S3Server) -> None:
     objects = S3Objects(new_bucket(small_pages, prefix=""))
-    objects.put_all(documents(["/1", "/2", "2/x"]))
-    assert [one.key for one in listed(place_of(objects))] == ["/1", "/2", "2/x"]
+    objects.put_all(documents(["/1", "/2"]))
+    assert [one.key for one in listed(place_of(objects), last="/2")] == ["/1", "/2"]
 
 
 def test_a_fault_that_stays_is_said_as_ever(objects: S3Objects) -> None:
