@@ -116,6 +116,20 @@ def unanswered(backup: str, results: Sequence[CheckResult]) -> InputError | None
     )
 
 
+def doubts(
+    checks: Sequence[Check], values: Mapping[str, Any], silence: Mapping[str, str], now: datetime
+) -> dict[str, str]:
+    """By name, the checks that a backup of this source would not pass, and what the source says. ``silence``: why it has no
+    value for a check."""
+    found: dict[str, str] = {}
+    for check in checks:
+        if check.name not in values:
+            found[check.name] = f"no answer: {silence[check.name]}"
+        elif not (result := check.judge(values[check.name], values, now)).passed:
+            found[check.name] = f"{result.observed}, expected {result.expected}"
+    return found
+
+
 def _same(left: Any, right: Any) -> bool:
     return bool(left == right) or str(left) == str(right)
 
@@ -147,6 +161,8 @@ def _kind(variable: str, declared: Mapping[str, Any], engine: str) -> str:
         )
     kind = kinds[0]
     given = {key for key, value in declared.items() if value is not None} - {kind}
+    if kind == "sql" and given == {"expect"}:
+        raise InputError(f"{variable} has no name: give the sql check one, under which its answer is recorded.")
     if given not in _KINDS[kind]:
         wanted = " or ".join(", ".join(sorted(keys)) or "nothing else" for keys in _KINDS[kind])
         raise InputError(

@@ -90,12 +90,12 @@ found:
   description: What preflight noticed, by engine, such as C(skipped) members of V(files).
   returned: success
   type: dict
-silent:
-  description: Declared checks that the database gave no answer to, so that no verification by them comes to a verdict.
+doubts:
+  description: Declared checks that no verification of this backup would pass, and what the database says to them.
   returned: success
   type: list
   elements: str
-  sample: [table_rows:order of erni/postgresql/erni_agents]
+  sample: ['table_rows:order of erni/postgresql/erni_agents (no answer: relation "order" does not exist)']
 seconds:
   description: How long it took.
   returned: success
@@ -165,7 +165,7 @@ def run(job: BackupJob, check_mode: bool) -> dict[str, Any]:
         backup=manifest and manifest.to_dict(),
         size=manifest.size if manifest else 0,
         found=dict(facts.details) if facts else {},
-        silent=[f"{name} of {job.scope}" for name in job.silent],
+        doubts=[f"{name} of {job.scope} ({why})" for name, why in job.doubts.items()],
         seconds=round(time.monotonic() - started, 2),
     )
 
@@ -175,10 +175,8 @@ def main() -> None:
     try:
         job = build(module.params)
         result = run(job, module.check_mode)
-        for name in job.silent:
-            module.warn(
-                f"{job.scope} gave no answer to the check {name}: correct it, or no verification of this backup comes to a verdict."
-            )
+        for doubt in result["doubts"]:
+            module.warn(f"No verification of this backup would pass the check {doubt}: correct it where it is wrong.")
     except RunbookError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -137,8 +137,8 @@ def test_check_mode_asks_the_checks_of_a_file_and_writes_nothing_beside_it(tmp_p
             Path(f"{path}-shm").touch()
         before, touched = contents(tmp_path, marks=state == "after a crash"), tmp_path.stat().st_mtime_ns
         there = replace(asked, database={**asked.database, "path": str(looked_at)})
-        silent = there.engine().silent()
-        assert set(silent) == (set() if state == "without its -wal" else {name for _check, name in SILENT.values()})
+        doubts = there.engine().doubts()
+        assert set(doubts) == (set() if state == "without its -wal" else {name for _check, name in SILENT.values()})
         assert contents(tmp_path, marks=state == "after a crash") == before
         assert tmp_path.stat().st_mtime_ns == touched, "a file was made, and removed again"
 
@@ -151,7 +151,7 @@ def test_a_mistaken_check_costs_no_backup_of_a_file(tmp_path: Path, store: Store
     assert (
         manifest
         and "table_rows:entry" in manifest.observed
-        and set(job.silent) == {name for _check, name in SILENT.values()}
+        and set(job.doubts) == {name for _check, name in SILENT.values()}
     )
 
 
@@ -162,7 +162,11 @@ def test_check_mode_asks_a_server_its_checks(postgres: PostgresServer, tmp_path:
             {"table": "orders", "rows": "source"}, {"extension": "vector"},
         ).backup(store)  # fmt: skip
         job.predict(job.preflight(job.look(remember=False)), utc_now())
-        assert job.silent == ("table_rows:order", "freshness:orders.id")
+        assert job.doubts == {
+            "table_rows:order": 'no answer: relation "order" does not exist',
+            "freshness:orders.id": "no answer: column id holds no dates or times",
+            "extension:vector": "absent, expected present",
+        }
 
 
 def test_what_a_server_does_not_answer_is_told_with_its_backup(
@@ -172,6 +176,30 @@ def test_what_a_server_does_not_answer_is_told_with_its_backup(
         mistaken = checking(protected, {"table": "order", "rows": "source"}, {"table": "orders", "rows": "source"})
         job = mistaken.backup(store)
         assert job.take(job.preflight(job.look(remember=False)))
-        assert job.silent == ("table_rows:order",)
+        assert list(job.doubts) == ["table_rows:order"]
         failed(InputError, lambda: verified(mistaken, store))
         assert verified(protected, store).verification.passed
+
+
+def test_what_is_not_what_is_expected_is_told_before_a_verification_condemns_the_backup(
+    tmp_path: Path, store: Store
+) -> None:
+    protected = sqlite(tmp_path)
+    forty = {"sql": "SELECT 40", "name": "forty"}
+    asked = checking(protected, {**forty, "expect": ">=41"}, {"sql": "SELECT 40", "name": "right", "expect": 40})
+    job = asked.backup(store)
+    job.predict(job.preflight(job.look(remember=False)), utc_now())
+    assert job.doubts == {"sql:forty": "40, expected >=41"}
+    assert job.take(job.preflight(job.look(remember=False))) and job.doubts == {"sql:forty": "40, expected >=41"}
+
+
+def test_a_verdict_that_was_the_check_s_fault_can_be_taken_back(tmp_path: Path, store: Store) -> None:
+    protected = sqlite(tmp_path)
+    right, wrong = (checking(protected, {"sql": "SELECT 40", "name": "forty", "expect": number}) for number in (40, 41))
+    job = right.backup(store)
+    assert job.take(job.preflight(job.look(remember=False)))
+    assert not verified(wrong, store).verification.passed
+    failed(InputError, lambda: verified(right, store))
+    (verdict,) = (tmp_path / "store").rglob("verification.json")
+    verdict.unlink()
+    assert verified(right, store).verification.passed

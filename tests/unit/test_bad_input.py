@@ -116,6 +116,9 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "rows of a word": (checks("sqlite", {"table": "t", "rows": "sauce"}), "[0].rows is 'sauce'", "or source"),
     "keys of a word": (checks("redis", {"keys": "*", "expect": "many"}), "[0].expect is 'many'", "such as >=1"),
     "rows of a wrong comparison": (checks("postgresql", {"table": "t", "rows": "=>1"}), "[0].rows is '=>1'", "such as >=1"),
+    "a query without a name": (
+        checks("sqlite", {"sql": "SELECT 1", "expect": 1}), "databases[0].checks[0] has no name", "give the sql check one",
+    ),
     "check twice": (checks("sqlite", *[{"table": "t", "rows": 1}] * 2), "declares table_rows:t twice", "keep one"),
     "freshness": (checks("sqlite", {"table": "t", "newest": "at", "within": "x"}), "[0].within is 'x'", "such as 24h"),
 }  # fmt: skip

@@ -103,8 +103,8 @@ def _version(instance: Instance, bin_dir: str | None, program: str) -> Version:
         completed = instance.run([programs.path(program), "--version"], timeout=_CONTROL_SECONDS)
     except CommandFailed as error:
         raise MissingLibrary(
-            f"The PostgreSQL client program {program} cannot be run from {programs.where} on {instance.name} "
-            f"({error}): install PostgreSQL's client programs, or set bin_dir to where they are."
+            f"{'Correct bin_dir, or install' if bin_dir else 'Install'} PostgreSQL's client programs on {instance.name}"
+            f"{'' if bin_dir else ', or set bin_dir to where they are'}: {error}"
         ) from None
     match = _VERSION.search(completed.stdout)
     if completed.returncode != 0 or match is None:

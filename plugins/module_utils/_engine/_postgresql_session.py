@@ -48,10 +48,10 @@ class Snapshot:
         opened.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         opened.rows("SELECT set_config('lock_timeout', %s, true)", [f"{lock_timeout * 1000:.0f}ms"])
 
-    def observe(self, checks: Sequence[Check], deadline: Deadline) -> dict[str, Any]:
-        """The checks' values. A check that the server cannot answer is left out: the backup is worth more than it, and the
-        verification that asks again will report it."""
+    def observe(self, checks: Sequence[Check], deadline: Deadline) -> tuple[dict[str, Any], dict[str, str]]:
+        """The checks' values, and the server's words on those that it cannot answer: the backup is worth more than they are."""
         observed: dict[str, Any] = {}
+        silence: dict[str, str] = {}
         for check in checks:
             self._session.rows("SAVEPOINT observing")
             try:
@@ -60,7 +60,8 @@ class Snapshot:
             except StatementFailed as error:
                 self._session.rows("ROLLBACK TO observing")
                 self._give_up_on_waits(check, error)
-        return observed
+                silence[check.name] = error.said
+        return observed, silence
 
     def _give_up_on_waits(self, check: Check, error: StatementFailed) -> None:
         if error.sqlstate == _LOCK_NOT_AVAILABLE:

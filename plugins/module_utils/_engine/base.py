@@ -37,14 +37,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Dump:
-    """What ``dump`` achieved. ``observed`` maps check names to their values in the very snapshot dumped; ``silent`` are the
-    names of those that it did not answer."""
+    """What ``dump`` achieved. ``observed`` maps check names to their values in the very snapshot dumped; ``doubts`` are those
+    that it would not pass, and why."""
 
     server_version: str
     tool: str
     consistent_at: datetime
     observed: Mapping[str, Any] = field(default_factory=dict)
-    silent: tuple[str, ...] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
 
 class ArtefactReader(ABC):
@@ -76,10 +76,10 @@ class Engine(ABC):
     def preflight(self) -> Facts:
         """Reach it, compare versions, estimate the size. Writes nothing. ``EngineError`` or ``InputError`` says why not."""
 
-    def silent(self) -> tuple[str, ...]:
-        """Names of the declared checks that it gives no answer to now, which an engine has where a check can be mistyped.
+    def doubts(self) -> Mapping[str, str]:
+        """By name, the declared checks that a backup taken now would not pass, and why: of an engine whose checks can be mistyped.
         Asks each, so check mode tells of it before a backup does. Writes nothing."""
-        return ()
+        return {}
 
     @abstractmethod
     def dump(self, open_artefact: OpenArtefact) -> Dump:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._checks import Check, parse_checks
+from .._checks import Check, doubts, parse_checks
 from .._durations import parse_duration
 from .._errors import CommandFailed, Damaged, EngineError, InputError, NoSpace, TimedOut
-from .._records import CheckResult
+from .._records import CheckResult, utc_now
 from .._runtime.base import Instance, Limits, Sink
 from .._runtime.local import LocalInstance
 from .._scratch import require_space
@@ -140,7 +140,7 @@ class PostgresqlEngine(Engine):
         deadline = Deadline(self.timeout, f"The backup of {self.target}")
         with dump_session(self._reached(), self.lock_timeout) as source:
             tool = self._require_client(source.server_major, source.server_version)
-            answers = source.observe(self.checks, deadline)
+            answers, silence = source.observe(self.checks, deadline)
             with open_artefact("data.pgc", "pg_custom") as sink:
                 argv = self._programs.dump(self.target, source.snapshot, self.lock_timeout)
                 self._stream(argv, sink, deadline, source)
@@ -149,12 +149,13 @@ class PostgresqlEngine(Engine):
             observed = {
                 check.name: answers[check.name] for check in self.checks if check.observable and check.name in answers
             }
-            return Dump(source.server_version, tool, source.consistent_at, observed, _silent(self.checks, answers))
+            wrong = doubts(self.checks, answers, silence, source.consistent_at)
+            return Dump(source.server_version, tool, source.consistent_at, observed, wrong)
 
-    def silent(self) -> tuple[str, ...]:
+    def doubts(self) -> Mapping[str, str]:
         deadline = Deadline(self.timeout, f"Asking the checks of {self.target}")
         with session(self._reached(), "runbook.ops preflight") as opened:
-            return _silent(self.checks, Snapshot(opened, self.lock_timeout).observe(self.checks, deadline))
+            return doubts(self.checks, *Snapshot(opened, self.lock_timeout).observe(self.checks, deadline), utc_now())
 
     def _stream(self, argv: list[str], sink: Sink, deadline: Deadline, source: DumpSession) -> None:
         try:
@@ -248,10 +249,6 @@ class PostgresqlEngine(Engine):
                 raise
             return check.judge_silence(error.said, manifest.observed)
         return check.judge(observed, manifest.observed, manifest.consistent_at)
-
-
-def _silent(asked: Sequence[Check], observed: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(check.name for check in asked if check.name not in observed)
 
 
 def _ours(place: Place) -> ScratchDatabase:

@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from typing import Any, Self
 from urllib.parse import quote
 
-from .._checks import Check, parse_checks
+from .._checks import Check, doubts, parse_checks
 from .._durations import parse_duration
 from .._errors import Damaged, EngineError, InputError, NoSpace, TimedOut, Unsupported
 from .._records import CheckResult, utc_now
@@ -155,29 +155,29 @@ class SqliteEngine(Engine):
             mode = "mode=rw" if self._inspected() else "mode=ro"
             with self._snapshot(mode, deadline) as source:
                 require_space(self._work_dir, _size(source), f"the copy of {self._path}")
-                observed, silent = _asked(source, self._checks)
+                observed, wrong = _asked(source, self._checks, consistent_at)
                 self._copy(source, copy, deadline)
             observed[_FOREIGN_KEYS] = self._proved(copy, deadline)
             with open_artefact("data.sqlite", "sqlite") as sink:
                 self._instance.fetch(copy, sink, timeout=deadline.left())
-        return Dump(sqlite3.sqlite_version, TOOL, consistent_at, observed, silent)
+        return Dump(sqlite3.sqlite_version, TOOL, consistent_at, observed, wrong)
 
-    def silent(self) -> tuple[str, ...]:
+    def doubts(self) -> Mapping[str, str]:
         """Asked only where reading makes no file and completes none: it tells no more than that a check is wrong."""
         files = [os.path.exists(self._beside(suffix)) for suffix in ("-wal", "-shm")]
         mode = "mode=ro"
         if self._inspected():
             if any(files) != all(files):  # a crash's, which whoever opens the database next completes
-                return ()
+                return {}
             mode = "mode=ro&readonly_shm=1" if all(files) else "mode=ro&immutable=1"
         try:
             with self._snapshot(mode, _Deadline(self._timeout, f"Asking the checks of {self._path}")) as source:
-                silent = _asked(source, self._checks)[1]
+                wrong = _asked(source, self._checks, utc_now())[1]
         except EngineError:  # the backup itself opens it otherwise, and says what is wrong
-            return ()
+            return {}
         if not any(files) and os.path.exists(self._beside("-shm")):
-            return ()  # it came into use meanwhile, and what was read may be no one moment's
-        return silent
+            return {}  # it came into use meanwhile, and what was read may be no one moment's
+        return wrong
 
     def _beside(self, suffix: str) -> str:
         """One of SQLite's own files, which lie beside what a link leads to."""
@@ -362,19 +362,21 @@ def _verified(database: sqlite3.Connection, check: Check, reader: ArtefactReader
     return check.judge(observed, reader.manifest.observed, reader.manifest.consistent_at)
 
 
-def _asked(source: sqlite3.Connection, checks: Sequence[Check]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What belongs in the manifest, and the names of the checks that are wrong: the backup is worth more than they are."""
+def _asked(source: sqlite3.Connection, checks: Sequence[Check], now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
+    """What belongs in the manifest, and the checks that are wrong: the backup is worth more than they are."""
     values: dict[str, Any] = {}
+    silence: dict[str, str] = {}
     for check in checks:
         try:
             values[check.name] = _observe(source, check)
-        except ValueError:
-            continue
+        except ValueError as error:
+            silence[check.name] = str(error)
         except sqlite3.Error as error:
             if _code(error) != sqlite3.SQLITE_READONLY and _code(error) & 0xFF not in _WRONG_QUESTION:
                 raise
+            silence[check.name] = str(error)
     observed = {check.name: values[check.name] for check in checks if check.observable and check.name in values}
-    return observed, tuple(check.name for check in checks if check.name not in values)
+    return observed, doubts(checks, values, silence, now)
 
 
 def _observe(database: sqlite3.Connection, check: Check) -> Any:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -52,7 +53,7 @@ class BackupJob:
     cache_dir: str
     encryptor: Encryptor | None = None
     storage_class: str | None = None
-    silent: tuple[str, ...] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict)
     """Checks that the database did not answer when it was backed up, or does not before it is."""
 
     def look(self, *, remember: bool) -> ScopeListing:
@@ -101,7 +102,7 @@ class BackupJob:
                     progress=publication.progress, storage_class=self.storage_class,
                 )  # fmt: skip
                 dump = self.engine.dump(writer.open)
-                self.silent = dump.silent
+                self.doubts = dump.doubts
                 manifest = Manifest(
                     id=backup_id, scope=self.scope, label=self.label, started_at=started_at, finished_at=utc_now(),
                     consistent_at=dump.consistent_at, server_version=dump.server_version, tool=dump.tool,
@@ -112,7 +113,7 @@ class BackupJob:
 
     def predict(self, facts: Facts, now: datetime) -> Manifest:
         """The manifest that ``take`` would write, as far as it can be known: for check mode and its diff."""
-        self.silent = self.engine.silent()
+        self.doubts = self.engine.doubts()
         return Manifest(
             id=new_id(now), scope=self.scope, label=self.label, started_at=now, finished_at=now, consistent_at=now,
             server_version=facts.server_version, tool=facts.tool, artefacts=(), source=self.source,
