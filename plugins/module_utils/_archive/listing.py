@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -27,7 +27,7 @@ from .compare import place_of
 from .short_way import PAGE, NotPlain, ShortWay
 
 _EVENT = "before-parse.s3.ListObjectsV2"
-_AT_ONCE = 4
+_AT_ONCE = 3
 _HEAD_PAGES = 8
 """Pages that are fetched before their turn: what the index does not know of may be any number."""
 
@@ -51,14 +51,16 @@ class Listing:
         self._cut = len(bucket.prefix)
         self._quick = False
         self._begun: Future[_Head] | None = None
+        self._came: list[list[Found]] = []
         self._enough = threading.Event()
 
     def begin(self, *, quick: bool) -> None:
         """Ask for pages, and go on: the endpoint works while the index is still being opened."""
         self._quick = quick
         self._enough.clear()
+        self._came = []
         pool = ThreadPoolExecutor(1, thread_name_prefix="s3-list")
-        self._begun = pool.submit(_head, self._all(None), self._enough)
+        self._begun = pool.submit(_head, self._all(None), self._came, self._enough)
         pool.shutdown(wait=False)
 
     def is_empty(self) -> bool:
@@ -72,10 +74,11 @@ class Listing:
         """In the order of keys; between ``boundaries`` at the same time. ``last``: the index's last key."""
         self._enough.set()
         begun, self._begun = self._begun, None
-        came, rest = begun.result() if begun else _Head([], self._all(None))
-        behind = next((page[-1].key for page in reversed(came) if page), None)
-        left = [key for key in boundaries if rest and (behind is None or place_of(key) > place_of(behind))]
-        first = self._segment(chain(came, rest or ()), None, next(iter(left), None), last)
+        behind = next((page[-1].key for page in reversed([*self._came]) if page), None) if begun else None
+        left = [key for key in boundaries if behind is None or place_of(key) > place_of(behind)]
+        first = self._segment(
+            _consume(begun) if begun else self._all(None), None, next(iter(left), None), last
+        )  # what is under way is waited for there, and in nobody else's way
         segments = [first, *map(self._between, left, [*left[1:], None], repeat(last))]
         if len(segments) == 1:
             yield from ahead(first)
@@ -84,7 +87,7 @@ class Listing:
             waiting: deque[Future[_Head]] = deque()
             try:
                 for segment in segments:
-                    waiting.append(pool.submit(_head, segment))
+                    waiting.append(pool.submit(_head, segment, []))
                     if len(waiting) > _AT_ONCE:
                         yield from _consume(waiting.popleft())
                 while waiting:
@@ -120,7 +123,7 @@ class Listing:
         directories the others."""
         if self._quick:
             try:
-                for page in self._short_way.pages(after):
+                for page in self._short_way.pages(after, shared):
                     yield page
                     after = page[-1].key
                 return
@@ -197,9 +200,8 @@ def _until(pages: Iterable[list[Found]], until: str | None) -> Iterator[list[Fou
         yield page
 
 
-def _head(pages: Iterator[list[Found]], enough: threading.Event | None = None) -> _Head:
-    """The first of them, until there are enough, and what gives the rest."""
-    head = []
+def _head(pages: Iterator[list[Found]], head: list[list[Found]], enough: threading.Event | None = None) -> _Head:
+    """``head`` gets the first of them, until there are enough; and what gives the rest."""
     for page in pages:
         head.append(page)
         if len(head) == _HEAD_PAGES or (enough and enough.is_set()):

@@ -19,7 +19,6 @@ from typing import Any
 from .._require import require
 from .._store._s3_bucket import Bucket
 from .base import Found
-from .compare import place_of
 
 _FRESH = timedelta(minutes=5)
 """How long credentials are used before botocore is asked again, which renews them ten minutes before they expire."""
@@ -55,18 +54,20 @@ class ShortWay:
             raise NotPlain
         return answer
 
-    def pages(self, after: str | None) -> Iterator[list[Found]]:
-        """The objects behind ``after`` as far as they are plain: keys, sizes and tags, no storage class.
+    def pages(self, after: str | None, shared: str) -> Iterator[list[Found]]:
+        """The objects behind ``after`` in the directory of ``shared``, as far as they are plain: keys, sizes and tags, no storage class.
 
         They may end before the bucket does: obstore takes a page that is none for an empty one.
         """
-        prefix = self._bucket.prefix  # without one obstore would take the slash off a key that begins with it
+        prefix = self._bucket.prefix
         start = None if after is None else prefix + after
-        if not prefix or self._store is None or not all(map(_PLAIN.fullmatch, filter(None, (prefix[:-1], start)))):
+        where = prefix + shared[: shared.rfind("/") + 1]
+        # Without a prefix it would take the slash off keys that begin with one.
+        if not prefix or self._store is None or not all(map(_PLAIN.fullmatch, filter(None, (where[:-1], start)))):
             raise NotPlain
         last, errors = "", self.errors
         try:
-            for metas in self._store.list(prefix, offset=start, chunk_size=PAGE):
+            for metas in self._store.list(where, offset=start, chunk_size=PAGE):
                 page = []
                 for meta in metas:
                     if _was_a_folder(meta, last):
@@ -135,7 +136,9 @@ def _was_a_folder(meta: Mapping[str, Any], last: str) -> bool:
     """obstore takes the slash off what consoles make to show a folder: it is empty, out of order, or has what is in it behind it.
     One with bytes and nothing around it passes for an object; the second look, which every extra one gets, tells."""
     path = meta["path"]
-    return not meta["size"] or place_of(path) <= place_of(last) or path.startswith(f"{last}/")
+    return (
+        not meta["size"] or path <= last or path.startswith(f"{last}/")
+    )  # code points are in the order of their UTF-8
 
 
 def _tag(meta: Mapping[str, Any]) -> str:
