@@ -118,6 +118,7 @@ now:
 """
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -136,8 +137,13 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._protect.report import metrics
-from ansible_collections.runbook.ops.plugins.module_utils._protect.status import Schedules
-from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import Described, stores_away, survey
+from ansible_collections.runbook.ops.plugins.module_utils._protect.status import DatabaseStatus, Schedules
+from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import (
+    Described,
+    somebody_elses,
+    stores_away,
+    survey,
+)
 from ansible_collections.runbook.ops.plugins.module_utils._records import format_time, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 
@@ -213,6 +219,19 @@ def says(path: str | None, text: str) -> bool:
         return False
 
 
+def doubtful(
+    system: str, stores: Sequence[Store], statuses: Sequence[DatabaseStatus], away: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """What may be mistyped, and is no error if it is not."""
+    for store in stores:
+        if store.label in [one["store"] for one in away]:
+            continue
+        if not store.begun():
+            yield f"{store.label} does not exist yet: the first backup creates it. If there should be backups, correct its path."
+        elif other := somebody_elses(store, statuses):
+            yield f"{store.label} has backups of {other} and none of {system}. If there should be some, correct runbook_system."
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
@@ -222,11 +241,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     databases = [status.summary() for status in statuses]
     away = stores_away(statuses)
-    for store in stores:
-        if not store.begun() and store.label not in [one["store"] for one in away]:
-            module.warn(
-                f"{store.label} does not exist yet: the first backup creates it. If there should be backups, correct its path."
-            )
+    for warning in doubtful(module.params["system"], stores, statuses, away):
+        module.warn(warning)
     module.exit_json(
         changed=False,
         due={

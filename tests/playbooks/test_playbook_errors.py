@@ -264,6 +264,16 @@ def test_a_refused_plan_is_told_in_a_line_and_deletes_nothing(tmp_path: Path) ->
     assert len(list((tmp_path / "one.store").glob("one/files/settings/*/manifest.json"))) == 3
 
 
+def test_a_system_s_name_that_is_mistyped_is_doubted(tmp_path: Path) -> None:
+    right = described(tmp_path, "one")
+    inventory = write_inventory(tmp_path / "inventory", {"one": right, "on": {**right, "runbook_system": "on"}})
+    assert play("backup.yml", "-e", "backup_label=manual", "--limit", "one", inventory=inventory).returncode == 0
+    run = play("prune_backups.yml", inventory=inventory)
+    warnings = [text for _task, result in run.results() for text in result.get("warnings", [])]
+    said = f"local:{tmp_path}/one.store has backups of one and none of on. If there should be some, correct runbook_system."
+    assert warnings == [said] and "no backup of on was found in 1 of 1 stores" in run.summary("on")
+
+
 def test_a_failure_that_is_pruned_is_not_forgotten(tmp_path: Path) -> None:
     inventory = write_inventory(tmp_path / "inventory", {"one": described(tmp_path, "one")})
     for _ in range(2):

@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .._catalog import ScopeListing, read_scope
 from .._description import Objectives
 from .._errors import MissingLibrary, StoreError
 from .._policy import Policy
-from .._records import Scope, utc_now
+from .._records import MANIFEST, Scope, utc_now
 from .._store.base import Store
 from .status import DatabaseStatus, Schedules, Shelf
+
+_LOOKED_AT = 1000
+"""Objects of others: one list page."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,17 @@ def survey(
             for store, policy in zip(stores, database.policies, strict=True)
         ]
         yield DatabaseStatus(database.scope, shelves, database.schedules, database.objectives, utc_now())
+
+
+def somebody_elses(store: Store, statuses: Sequence[DatabaseStatus]) -> str | None:
+    """Another system of which the store has backups, where it has none of this one: perhaps this one's name is mistyped."""
+    ours = [shelf.listing for status in statuses for shelf in status.shelves if shelf.store == store.label]
+    if any(listing.backups or listing.unreadable for listing in ours):
+        return None
+    with suppress(StoreError):  # whoever may list its own part alone
+        paths = (entry.key.split("/") for entry in islice(store.entries(""), _LOOKED_AT))
+        return next((path[0] for path in paths if path[-1] == MANIFEST), None)
+    return None
 
 
 def stores_away(statuses: Sequence[DatabaseStatus]) -> list[dict[str, Any]]:
