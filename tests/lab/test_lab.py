@@ -151,10 +151,13 @@ def test_the_load_is_steady_and_nothing_fails(request: pytest.FixtureRequest, lo
 def test_the_load_notices_a_backend_that_is_away(erni: System, load: Load, door: Site) -> None:
     process = load(erni, seconds=8)
     time.sleep(2)
-    docker("restart", "--time", "20", "erni-backend")
-    summary, failures = told(process)
+    docker("kill", "erni-backend")
+    try:
+        summary, failures = told(process)
+    finally:
+        erni.up()
     assert summary["failed"] == len(failures) > 0
-    assert re.search(r": 50[24] ", failures[0]["error"]), failures[0]
+    assert any(re.search(r": 50[24] ", failure["error"]) for failure in failures), failures[0]
     assert all({"at", "action", "error", "seconds"} <= set(failure) for failure in failures)
 
 
