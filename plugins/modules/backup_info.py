@@ -118,7 +118,6 @@ now:
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -137,10 +136,10 @@ from ansible_collections.runbook.ops.plugins.module_utils._description import (
 )
 from ansible_collections.runbook.ops.plugins.module_utils._errors import InputError, RunbookError
 from ansible_collections.runbook.ops.plugins.module_utils._protect.report import metrics
-from ansible_collections.runbook.ops.plugins.module_utils._protect.status import DatabaseStatus, Schedules
+from ansible_collections.runbook.ops.plugins.module_utils._protect.status import Schedules
 from ansible_collections.runbook.ops.plugins.module_utils._protect.survey import (
     Described,
-    somebody_elses,
+    doubtful,
     stores_away,
     survey,
 )
@@ -217,19 +216,6 @@ def says(path: str | None, text: str) -> bool:
             return os.fstat(file.fileno()).st_mode & 0o444 == 0o444 and file.read() == text
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def doubtful(
-    system: str, stores: Sequence[Store], statuses: Sequence[DatabaseStatus], away: Sequence[Mapping[str, Any]]
-) -> Iterator[str]:
-    """What may be mistyped, and is no error if it is not."""
-    for store in stores:
-        if store.label in [one["store"] for one in away]:
-            continue
-        if not store.begun():
-            yield f"{store.label} does not exist yet: the first backup creates it. If there should be backups, correct its path."
-        elif other := somebody_elses(store, statuses):
-            yield f"{store.label} has backups of {other} and none of {system}. If there should be some, correct runbook_system."
 
 
 def main() -> None:

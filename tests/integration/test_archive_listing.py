@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,15 @@ def test_a_page_fetched_ahead_is_used_once(objects: S3Objects) -> None:
     objects.put_all(documents(PLAIN))
     place = place_of(objects)
     assert listed(place, quick=False) == listed(place, begun=False) and len(listed(place)) == len(PLAIN)
+
+
+def test_what_was_begun_ends_when_it_is_not_wanted(objects: S3Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_HEAD_PAGES", 1 << 30)
+    monkeypatch.setattr(listing.Listing, "_all", lambda *_: (time.sleep(0.01) or [] for _page in range(3000)))
+    place = place_of(objects)
+    place.begin(quick=True)
+    place.end()
+    assert place._listing._begun and len(place._listing._begun.result(timeout=10).pages) < 1000
 
 
 def test_keys_that_begin_with_a_slash_keep_it(small_pages: S3Server) -> None:

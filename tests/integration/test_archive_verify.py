@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._archive import listing, short_way
 from ansible_collections.runbook.ops.plugins.module_utils._archive.base import Found
+from ansible_collections.runbook.ops.plugins.module_utils._archive.bucket import ArchiveBucket
 from ansible_collections.runbook.ops.plugins.module_utils._archive.verify import Verification, digest_of
 from ansible_collections.runbook.ops.plugins.module_utils._errors import EngineError, InputError, StoreError
 from support.archives import AWKWARD, Documents, S3Objects, archive, documents, new_bucket, requests_of
@@ -391,3 +392,11 @@ def test_what_is_no_plain_answer_goes_the_long_way(postgres: PostgresServer, s3:
         report = Verification(opened, deep=True).run()
         assert report.sound and report.proofs == {"checksum": len(PLAIN) + 1}
         assert proxy.count("GetObject") == 2 + len(PLAIN) + 1
+
+
+def test_an_index_that_cannot_be_read_ends_the_listing(postgres: PostgresServer, s3: S3Server) -> None:
+    with archive(postgres, new_bucket(s3), []) as made:
+        opened = made.archive(table="nowhere")
+        with pytest.raises(InputError, match="no such table"):
+            Verification(opened, deep=False).run()
+        assert isinstance(opened.objects, ArchiveBucket) and opened.objects._listing._enough.is_set()

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import yaml
-from ansible_collections.runbook.ops.plugins.action.backup_info import as_written
+from ansible.plugins.action.normal import ActionModule as Normal
+from ansible_collections.runbook.ops.plugins.action.backup_info import ActionModule, as_written
 from ansible_collections.runbook.ops.plugins.module_utils._misspelt import roles_of_ours
 from command_line import ROOT
 
@@ -65,3 +69,35 @@ def test_every_module_that_reads_a_description_speaks_so() -> None:
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
     assert set(routed) | {"backup_info"} == modules - {"redis_bgsave"}, "a playbook of one's own calls that one"
     assert all(entry == {"action_plugin": "runbook.ops.backup_info"} for entry in routed.values())
+
+
+SAID = "stores[0].bucket is 'x'"
+ROLE = {"ansible_role_name": "runbook.ops.backup"}
+
+
+def unreadable(_value: Any) -> Any:
+    raise ValueError("a lookup that fails")
+
+
+@pytest.mark.parametrize(
+    ("known", "template", "shown"),
+    [
+        ({"runbook_stores": ["b"], "backup_stores": ["b"]}, None, "runbook_stores[0].bucket is 'x'"),
+        ({"runbook_stores": ["a", "b"], "backup_stores": ["b"]}, None, "backup_stores[0].bucket is 'x'"),
+        (
+            {"runbook_stores": ["a", "b"], "backup_stores": ["a", "b"]},
+            None,
+            SAID,
+        ),  # the first here is not the first there
+        ({"runbook_stores": ["b"]}, unreadable, SAID),
+    ],
+)
+def test_only_a_variable_that_the_parameter_came_from_is_named(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], template: Any, shown: str
+) -> None:
+    result = {"failed": True, "msg": SAID, "checks": ["kept"]}
+    monkeypatch.setattr(Normal, "run", lambda *_: dict(result))
+    action = ActionModule.__new__(ActionModule)
+    action._task = SimpleNamespace(args={"stores": ["b"]})
+    action._templar = SimpleNamespace(template=template or (lambda value: value))
+    assert action.run(None, {**known, **ROLE}) == {**result, "msg": shown}

@@ -54,7 +54,7 @@ class BackupJob:
     encryptor: Encryptor | None = None
     storage_class: str | None = None
     doubts: Mapping[str, str] = field(default_factory=dict)
-    """Checks that the database did not answer when it was backed up, or does not before it is."""
+    """By name, checks that no verification of this backup would pass, and what the database says to them."""
 
     def look(self, *, remember: bool) -> ScopeListing:
         """What the store has of this scope."""

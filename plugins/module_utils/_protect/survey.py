@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -60,7 +60,7 @@ def survey(
         yield DatabaseStatus(database.scope, shelves, database.schedules, database.objectives, utc_now())
 
 
-def somebody_elses(store: Store, statuses: Sequence[DatabaseStatus]) -> str | None:
+def _somebody_elses(store: Store, statuses: Sequence[DatabaseStatus]) -> str | None:
     """Another system of which the store has backups, where it has none of this one: perhaps this one's name is mistyped."""
     ours = [shelf.listing for status in statuses for shelf in status.shelves if shelf.store == store.label]
     if any(listing.backups or listing.unreadable for listing in ours):
@@ -75,3 +75,16 @@ def stores_away(statuses: Sequence[DatabaseStatus]) -> list[dict[str, Any]]:
     """The stores that at least one database could not be looked up in."""
     reasons = {(i, s.store): s.away for status in statuses for i, s in enumerate(status.shelves) if s.away}
     return [{"index": index, "store": store, "reason": reason} for (index, store), reason in sorted(reasons.items())]
+
+
+def doubtful(
+    system: str, stores: Sequence[Store], statuses: Sequence[DatabaseStatus], away: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """What may be mistyped, and is no error if it is not."""
+    for store in stores:
+        if store.label in [one["store"] for one in away]:
+            continue
+        if not store.begun():
+            yield f"{store.label} does not exist yet: the first backup creates it. If there should be backups, correct its path."
+        elif other := _somebody_elses(store, statuses):
+            yield f"{store.label} has backups of {other} and none of {system}. If there should be some, correct runbook_system."
