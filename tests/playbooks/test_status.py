@@ -161,8 +161,8 @@ def test_nothing_that_hangs_is_waited_for(looked: Looked) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("endpoint_key", "endpoints[0] has the unknown key 'expected': write expect."),
-        ("endpoint_url", "endpoints[0].url is 'front': write an address such as"),
+        ("endpoint_key", "runbook_endpoints[0] has the unknown key 'expected': write expect."),
+        ("endpoint_url", "runbook_endpoints[0].url is 'front': write an address such as"),
     ],
 )
 def test_a_mistake_is_one_sentence(looked: Looked, name: str, sentence: str) -> None:
