@@ -139,7 +139,7 @@ def test_checksums_may_be_bytes(postgres: PostgresServer, s3: S3Server) -> None:
 def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that can be asked for small pages."""
 
-    def pages(*_: Any) -> Iterator[list[Found]]:
+    def pages(*_: Any, **__: Any) -> Iterator[list[Found]]:
         raise short_way.NotPlain
 
     monkeypatch.setattr(short_way.ShortWay, "pages", pages)

@@ -60,7 +60,7 @@ class Listing:
         self._enough.clear()
         self._came = []
         pool = ThreadPoolExecutor(1, thread_name_prefix="s3-list")
-        self._begun = pool.submit(_head, self._all(None), self._came, self._enough)
+        self._begun = pool.submit(_head, self._all(None, apart=True), self._came, self._enough)
         pool.shutdown(wait=False)
 
     def is_empty(self) -> bool:
@@ -98,7 +98,7 @@ class Listing:
     def _between(self, after: str, until: str | None, last: str | None) -> Iterator[list[Found]]:
         """The pages of the keys behind ``after``, to ``until`` and with it."""
         shared = "" if until is None else os.path.commonprefix([after, until])  # noqa: RUF071 - keys
-        return self._segment(self._all(after, shared), after, until, last)
+        return self._segment(self._all(after, shared, apart=until is not None), after, until, last)
 
     def _segment(
         self, pages: Iterable[list[Found]], after: str | None, until: str | None, last: str | None
@@ -118,12 +118,12 @@ class Listing:
         ):
             yield from self._long(after, "")
 
-    def _all(self, after: str | None, shared: str = "") -> Iterator[list[Found]]:
+    def _all(self, after: str | None, shared: str = "", *, apart: bool = False) -> Iterator[list[Found]]:
         """The pages behind ``after``. ``shared``: what every key that is wanted begins with, which spares endpoints that walk
-        directories the others."""
+        directories the others. ``apart``: not all pages are wanted."""
         if self._quick:
             try:
-                for page in self._short_way.pages(after, shared):
+                for page in self._short_way.pages(after, shared, apart=apart):
                     yield page
                     after = page[-1].key
                 return
