@@ -250,10 +250,17 @@ def test_a_wrong_key_is_told_from_damage(keyring: Keyring, tool: str, owner: str
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_public_key_does_not_open(keyring: Keyring, tool: str) -> None:
+def test_a_public_key_is_refused_before_anything_is_read(keyring: Keyring, tool: str) -> None:
+    with pytest.raises(InputError, match=r"decryption_key is .*alice.asc, a public key, which decrypts nothing"):
+        decryptor(keyring.public("alice"), gpg=TOOLS[tool])
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_no_key_does_not_open(tmp_path: Path, keyring: Keyring, tool: str) -> None:
+    (tmp_path / "key").write_bytes(b"no key")
     sealed = seal("gpg", [keyring.public("alice")], [b"for alice only"])
     with pytest.raises(InputError, match="holds no OpenPGP secret key"):
-        unseal(tool, keyring.public("alice"), sealed)
+        unseal(tool, str(tmp_path / "key"), sealed)
 
 
 def test_without_gpg_there_is_no_keyring() -> None:

@@ -169,6 +169,14 @@ def test_an_unsealed_backup_is_what_the_search_would_find(tmp_path: Path) -> Non
     assert CANARY.encode() in zstandard.ZstdDecompressor().decompressobj().decompress(data)
 
 
+@pytest.mark.parametrize(("owner", "only"), [(None, True), ("ops", False)])
+def test_that_nothing_will_be_restored_is_said_beforehand(
+    small: Sealed, keys: dict[str, Key], owner: str | None, only: bool
+) -> None:
+    _target, (action,) = small.job(owner and keys[owner].secret).plan(utc_now(), remember=False)
+    assert ("by its bytes only" in action.reason) is only
+
+
 @pytest.mark.parametrize("change", ["flipped", "truncated"])
 def test_damage_is_seen_with_the_key_too(small: Sealed, keys: dict[str, Key], change: str) -> None:
     damage(small.store, f"{small.manifest.path}/{small.manifest.artefacts[0].name}", change)

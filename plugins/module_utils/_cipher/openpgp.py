@@ -9,6 +9,7 @@ from .._errors import InputError
 
 _LIMIT = 1 << 20
 _SECRET = b"PRIVATE KEY BLOCK-----"
+_PUBLIC = b"PUBLIC KEY BLOCK-----"
 
 
 def is_block(text: str) -> bool:
@@ -22,12 +23,15 @@ def shorten(text: str) -> str:
 
 
 def read_key(text: str, where: str, *, secret: bool = False) -> bytes:
-    """The key block that ``text`` is, or that the file it names holds; a secret key never passes as a recipient."""
+    """The key block that ``text`` is, or that the file it names holds; a secret key never passes as a recipient, nor a public one
+    for what decrypts."""
     block = text.encode() if is_block(text) else _read(text, where)
     if not secret and _SECRET in block:
         raise InputError(
             f"{where} ({shorten(text)}) is a secret key, which has no business on the host that encrypts: give the public key."
         )
+    if secret and _PUBLIC in block and _SECRET not in block:
+        raise InputError(f"{where} is {shorten(text)}, a public key, which decrypts nothing: give the secret key that belongs to it.")
     return block
 
 

@@ -93,7 +93,13 @@ class VerificationJob:
                 f"There is no {f'backup {self.wanted}' if self.wanted else 'good backup'} of {self.scope} that can be read in "
                 f"{', '.join(store.label for store in self.stores)}: take one, or restore it from its archive class first."
             )
+        if self._method(target.manifest) == "checksum":
+            reason += ", by its bytes only: it is encrypted, and no decryption key is given"
         return target, [Action("verify", f"{target.manifest.path} from {target.stores[0].label}", reason)]
+
+    def _method(self, manifest: Manifest) -> str:
+        """Without a key, all that can be proved is that the bytes are those that were written."""
+        return "checksum" if manifest.encrypted and self.decryptor is None else "restore"
 
     def _reason(self, now: datetime) -> str | None:
         if self.wanted or not self.schedule:
@@ -136,7 +142,7 @@ class VerificationJob:
 
     def _verify(self, store: Store, manifest: Manifest) -> Verification:
         reader = StoredArtefacts(store, manifest, self.decryptor)
-        method = "checksum" if manifest.encrypted and self.decryptor is None else "restore"
+        method = self._method(manifest)
         verdict = Verification(manifest.id, utc_now(), False, method, store.label)
         try:
             if method == "checksum":
