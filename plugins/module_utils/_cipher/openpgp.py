@@ -31,7 +31,9 @@ def read_key(text: str, where: str, *, secret: bool = False) -> bytes:
             f"{where} ({shorten(text)}) is a secret key, which has no business on the host that encrypts: give the public key."
         )
     if secret and _PUBLIC in block and _SECRET not in block:
-        raise InputError(f"{where} is {shorten(text)}, a public key, which decrypts nothing: give the secret key that belongs to it.")
+        raise InputError(
+            f"{where} is {shorten(text)}, a public key, which decrypts nothing: give the secret key that belongs to it."
+        )
     return block
 
 
