@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._archive import listing, short_way
@@ -64,8 +65,20 @@ def went_long(place: ArchiveBucket) -> bool:
     return "_client" in vars(place._bucket)
 
 
-@pytest.mark.parametrize("boundaries", [(), BOUNDARIES])
-def test_plain_objects_are_listed_without_botocore(objects: S3Objects, boundaries: tuple[str, ...]) -> None:
+def started_after(proxy: S3Proxy) -> list[str]:
+    """Behind which key each request began."""
+    return [parse_qs(urlsplit(request.path).query).get("start-after", [""])[0] for request in proxy.requests]
+
+
+def tokens(proxy: S3Proxy) -> int:
+    return sum("continuation-token" in request.path for request in proxy.requests)
+
+
+@pytest.mark.parametrize("boundaries", [(), BOUNDARIES, (PLAIN[PAGE - 1], PLAIN[3 * PAGE - 1])])
+def test_plain_objects_are_listed_without_botocore(
+    objects: S3Objects, monkeypatch: pytest.MonkeyPatch, boundaries: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(listing, "_HEAD_PAGES", 1)
     objects.put_all(documents(PLAIN))
     with S3Proxy(objects.declared["endpoint_url"]) as proxy:
         place = place_of(objects, endpoint_url=proxy.endpoint_url)
@@ -73,8 +86,18 @@ def test_plain_objects_are_listed_without_botocore(objects: S3Objects, boundarie
         assert [one.key for one in found] == list(PLAIN) and not went_long(place)
         behind_the_last = 0 if boundaries else 1  # nobody knows yet that it is the last, as it is full
         assert proxy.count("ListObjectsV2") == len(proxy.requests) == len(PLAIN) // PAGE + behind_the_last
-        assert not any("continuation-token" in request.path for request in proxy.requests)
-    assert found == listed(place_of(objects), *boundaries, quick=False)
+        assert tokens(proxy) == 0
+    with S3Proxy(objects.declared["endpoint_url"]) as proxy:
+        assert found == listed(place_of(objects, endpoint_url=proxy.endpoint_url), quick=False)
+        assert tokens(proxy) == len(PLAIN) // PAGE - 1, "so one would have been seen"
+
+
+def test_a_page_that_ends_with_an_odd_key_is_gone_on_from(objects: S3Objects) -> None:
+    objects.put_all(documents([*PLAIN, "2020/01\N{LATIN SMALL LETTER E WITH ACUTE}.pdf"]))
+    with S3Proxy(objects.declared["endpoint_url"]) as proxy:
+        place = place_of(objects, endpoint_url=proxy.endpoint_url)
+        assert len(listed(place)) == len(PLAIN) + 1 and not went_long(place)
+        assert tokens(proxy) == 1
 
 
 @pytest.mark.parametrize("came", range(1, 6))
@@ -89,7 +112,7 @@ def test_what_came_before_the_boundaries_is_not_asked_for_again(
         place.begin(quick=True)
         until(lambda: len(proxy.requests) >= min(came, len(PLAIN) // PAGE))
         assert [found.key for page in place.pages(BOUNDARIES, PLAIN[-1]) for found in page] == list(PLAIN)
-        asked = [request.path for request in proxy.requests]
+        asked = started_after(proxy)
         assert len(set(asked)) == len(asked) <= len(PLAIN) // PAGE + 1
 
 
@@ -117,6 +140,14 @@ def test_what_shows_a_folder_is_no_object(objects: S3Objects, folder: str, data:
     found = listed(place)
     assert went_long(place) and len(found) == len(PLAIN) + 1
     assert found == listed(place_of(objects), quick=False)
+
+
+def test_what_shows_a_folder_is_none_behind_a_boundary_either(
+    objects: S3Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_HEAD_PAGES", 1)
+    objects.put_all({**documents([*PLAIN, "2022-x"]), "2022/": b"with something in it"})
+    assert [one.key for one in listed(place_of(objects), "2022-x", last="2022-x")] == [*PLAIN, "2022-x"]
 
 
 def test_an_object_of_no_bytes_is_one(objects: S3Objects) -> None:

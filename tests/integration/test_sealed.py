@@ -169,12 +169,17 @@ def test_an_unsealed_backup_is_what_the_search_would_find(tmp_path: Path) -> Non
     assert CANARY.encode() in zstandard.ZstdDecompressor().decompressobj().decompress(data)
 
 
-@pytest.mark.parametrize(("owner", "only"), [(None, True), ("ops", False)])
+ONLY = "; only its bytes will be compared, as the backup is encrypted and no decryption key is given"
+
+
+@pytest.mark.parametrize(("owner", "said"), [(None, ONLY), ("ops", "")])
+@pytest.mark.parametrize(("schedule", "due"), [(None, "asked for"), ("0 4 * * *", "no backup was verified yet")])
 def test_that_nothing_will_be_restored_is_said_beforehand(
-    small: Sealed, keys: dict[str, Key], owner: str | None, only: bool
+    small: Sealed, keys: dict[str, Key], owner: str | None, said: str, schedule: str | None, due: str
 ) -> None:
-    _target, (action,) = small.job(owner and keys[owner].secret).plan(utc_now(), remember=False)
-    assert ("by its bytes only" in action.reason) is only
+    job = replace(small.job(owner and keys[owner].secret), schedule=schedule)
+    _target, (action,) = job.plan(utc_now(), remember=False)
+    assert action.reason == f"{due}{said}"
 
 
 @pytest.mark.parametrize("change", ["flipped", "truncated"])

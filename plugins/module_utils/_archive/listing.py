@@ -107,7 +107,8 @@ class Listing:
 
     def _whole(self, pages: Iterable[list[Found]], after: str | None, expected: str | None) -> Iterator[list[Found]]:
         """obstore takes any document for a page, be it a login form: an empty one, the last. So where the index has more, and
-        where a last page was full, botocore looks behind it."""
+        where a last page was full, botocore looks behind it; not where it ended with the index's last key, for there an end is what
+        was to be expected."""
         full = True
         for page in pages:
             yield page
@@ -120,7 +121,7 @@ class Listing:
 
     def _all(self, after: str | None, shared: str = "", *, apart: bool = False) -> Iterator[list[Found]]:
         """The pages behind ``after``. ``shared``: what every key that is wanted begins with, which spares endpoints that walk
-        directories the others. ``apart``: not all pages are wanted."""
+        directories the others. ``apart``: not all pages may be wanted."""
         if self._quick:
             try:
                 for page in self._short_way.pages(after, shared, apart=apart):

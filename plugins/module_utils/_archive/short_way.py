@@ -58,18 +58,17 @@ class ShortWay:
         """The objects behind ``after`` in the directory of ``shared``, as far as they are plain: keys, sizes and tags, no storage class.
 
         They may end before the bucket does: obstore takes a page that is none for an empty one.
-        ``apart``: by requests that know nothing of each other, for somebody who will not want all pages. Where one goes on with the
-        token of another, MinIO lists to the end in the background, which costs it twice as much as what is wanted.
+        ``apart``: by requests that go on from a key, for somebody who may not want all pages. Where one goes on with the token of
+        another, MinIO lists to the end in the background, which costs it twice as much as what is wanted.
         """
         prefix = self._bucket.prefix
         start = None if after is None else prefix + after
         where = prefix + shared[: shared.rfind("/") + 1]
         # Without a prefix it would take the slash off keys that begin with one.
-        if not prefix or self._store is None or not _PLAIN.fullmatch(where[:-1]):
+        if not prefix or self._store is None or not all(map(_PLAIN.fullmatch, filter(None, (where[:-1], start)))):
             raise NotPlain
-        last, goes_on = "", True
-        while goes_on:
-            goes_on = False
+        last = start or ""
+        while True:
             for metas in self._asked(where, start):
                 page = []
                 for meta in metas:
@@ -78,17 +77,18 @@ class ShortWay:
                     last = meta["path"]
                     page.append(self._found(meta))
                 yield page
-                if apart and len(page) == PAGE:
-                    start, goes_on = last, True
+                if apart and len(page) == PAGE and _PLAIN.fullmatch(last):
+                    start = last
                     break
+            else:
+                return
 
     def _asked(self, where: str, start: str | None) -> Iterator[Sequence[Mapping[str, Any]]]:
         """The listing from ``start`` on, a page at a time."""
-        if start is not None and not _PLAIN.fullmatch(start):
-            raise NotPlain
+        errors = self.errors
         try:
             yield from self._store.list(where, offset=start, chunk_size=PAGE)
-        except self.errors:
+        except errors:
             raise NotPlain from None
 
     def _found(self, meta: Mapping[str, Any]) -> Found:

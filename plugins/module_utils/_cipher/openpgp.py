@@ -23,8 +23,8 @@ def shorten(text: str) -> str:
 
 
 def read_key(text: str, where: str, *, secret: bool = False) -> bytes:
-    """The key block that ``text`` is, or that the file it names holds; a secret key never passes as a recipient, nor a public one
-    for what decrypts."""
+    """The key block that ``text`` is, or that the file it names holds; a secret key never passes as a recipient, nor an
+    armored public one for what decrypts."""
     block = text.encode() if is_block(text) else _read(text, where)
     if not secret and _SECRET in block:
         raise InputError(

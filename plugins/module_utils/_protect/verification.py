@@ -94,7 +94,7 @@ class VerificationJob:
                 f"{', '.join(store.label for store in self.stores)}: take one, or restore it from its archive class first."
             )
         if self._method(target.manifest) == "checksum":
-            reason += ", by its bytes only: it is encrypted, and no decryption key is given"
+            reason += "; only its bytes will be compared, as the backup is encrypted and no decryption key is given"
         return target, [Action("verify", f"{target.manifest.path} from {target.stores[0].label}", reason)]
 
     def _method(self, manifest: Manifest) -> str:
