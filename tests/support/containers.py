@@ -59,6 +59,10 @@ def state_of(name: str) -> str:
     return docker("inspect", "--format", "{{.State.Status}}", name).strip()
 
 
+def restarts_of(name: str) -> int:
+    return int(docker("inspect", "--format", "{{.RestartCount}}", name))
+
+
 @contextmanager
 def project(*options: str, docker_host: str = DEFAULT, image: str = "base") -> Iterator[ComposeRuntime]:
     """A project with one idle container, of the service ``service``."""
