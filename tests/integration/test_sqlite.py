@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils import _scratch
 from ansible_collections.runbook.ops.plugins.module_utils._engine import sqlite as engine_module
-from ansible_collections.runbook.ops.plugins.module_utils._engine.sqlite import SqliteEngine, _moment
+from ansible_collections.runbook.ops.plugins.module_utils._engine._sqlite_checks import moment_of
+from ansible_collections.runbook.ops.plugins.module_utils._engine.sqlite import SqliteEngine
 from ansible_collections.runbook.ops.plugins.module_utils._errors import (
     Damaged,
     EngineError,
@@ -503,4 +504,4 @@ def test_inside_a_container_it_is_unsupported(database: Path) -> None:
     ],
 )
 def test_times_in_every_shape(value: Any, moment: tuple[int, ...] | None) -> None:
-    assert _moment(value) == (datetime(*moment, tzinfo=timezone.utc) if moment else None)  # type: ignore[arg-type, misc]
+    assert moment_of(value) == (datetime(*moment, tzinfo=timezone.utc) if moment else None)  # type: ignore[arg-type, misc]

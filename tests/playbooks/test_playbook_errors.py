@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +301,21 @@ def test_a_backup_that_fails_its_verification_is_told_once(tmp_path: Path) -> No
     (line,) = [line.strip() for line in run.summary().splitlines() if "FAILED" in line]
     assert line.startswith("FAILED files/settings: Backup ") and "failed its verification: " in line
     assert run.failures()[-1] == "Failed: files/settings; the summary above says why."
+
+
+def test_a_check_that_may_be_what_is_wrong_is_told_with_the_way_back(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+    checks = [{"table": "orders", "rows": ">=5"}]
+    database = {**DATABASE, "path": str(tmp_path / "app.db"), "checks": checks}
+    inventory = write_inventory(
+        tmp_path / "inventory", {"one": described(tmp_path, "one", runbook_databases=[database])}
+    )
+    assert play("backup.yml", inventory=inventory).returncode == 0
+    run = play("verify_backups.yml", "-e", "backup_verify_now=true", inventory=inventory)
+    assert run.returncode != 0 and "FAIL table_rows:orders: 0 (expected" in run.summary()
+    advice = run.summary().partition("Next: ")[2]
+    assert (
+        advice.startswith("a backup that failed counts for nothing any more: take a new one") and "Next: " not in advice
+    )
+    assert "Where it is a check above that expects the wrong thing, correct it, remove the verdict" in advice

@@ -153,6 +153,7 @@ def mistaken(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_mistake_is_told_before_anything_is_touched(mistaken: Run, mistake: str) -> None:
     (told,) = mistaken.failures(mistake)
     assert MISTAKES[mistake][1] in told
+    assert mistaken.returncode != 0 and mistaken.counts(mistake)["changed"] == 0
 
 
 def test_removal_leaves_what_is_not_its_own(host: Host) -> None:

@@ -19,17 +19,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, Self
 from urllib.parse import quote
 
-from .._checks import Check, doubts, parse_checks
+from .._checks import Check, parse_checks
 from .._durations import parse_duration
 from .._errors import Damaged, EngineError, InputError, NoSpace, TimedOut, Unsupported
 from .._records import CheckResult, utc_now
 from .._runtime.base import Instance
 from .._runtime.local import LocalInstance
 from .._scratch import require_space, scratch_directory
+from ._sqlite_checks import asked, code_of, observe
 from .base import ArtefactReader, Dump, Engine, Facts, OpenArtefact, Place
 
 TOOL = f"sqlite online backup {sqlite3.sqlite_version}"
@@ -60,10 +60,6 @@ _WHY = {
     "open it once with its application, which completes or undoes that",
     sqlite3.SQLITE_FULL: "cannot be copied, because the disk is full: free some space, or set work_dir to another directory",
 }
-
-
-_WRONG_QUESTION = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
-"""What SQLite says of SQL that is wrong. A write is ``SQLITE_READONLY`` itself, whose other kinds are about the file."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +151,7 @@ class SqliteEngine(Engine):
             mode = "mode=rw" if self._inspected() else "mode=ro"
             with self._snapshot(mode, deadline) as source:
                 require_space(self._work_dir, _size(source), f"the copy of {self._path}")
-                observed, wrong = _asked(source, self._checks, consistent_at)
+                observed, wrong = asked(source, self._checks, consistent_at)
                 self._copy(source, copy, deadline)
             observed[_FOREIGN_KEYS] = self._proved(copy, deadline)
             with open_artefact("data.sqlite", "sqlite") as sink:
@@ -172,7 +168,7 @@ class SqliteEngine(Engine):
             mode = "mode=ro&readonly_shm=1" if all(files) else "mode=ro&immutable=1"
         try:
             with self._snapshot(mode, _Deadline(self._timeout, f"Asking the checks of {self._path}")) as source:
-                wrong = _asked(source, self._checks, utc_now())[1]
+                wrong = asked(source, self._checks, utc_now())[1]
         except EngineError:  # the backup itself opens it otherwise, and says what is wrong
             return {}
         if not any(files) and os.path.exists(self._beside("-shm")):
@@ -194,7 +190,7 @@ class SqliteEngine(Engine):
         except sqlite3.Error as error:
             if deadline.passed:
                 raise deadline.error() from None
-            kind = NoSpace if _code(error) == sqlite3.SQLITE_FULL else EngineError
+            kind = NoSpace if code_of(error) == sqlite3.SQLITE_FULL else EngineError
             raise kind(f"{self._path} {_why(error)}.") from None
 
     def _inspected(self) -> bool:
@@ -319,13 +315,7 @@ def _size(source: sqlite3.Connection) -> int:
 
 
 def _why(error: sqlite3.Error) -> str:
-    return _WHY.get(_code(error)) or _WHY.get(_code(error) & 0xFF) or f"cannot be read ({error})"
-
-
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's own; what Python's module finds wrong has none, and is wrong SQL."""
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code
+    return _WHY.get(code_of(error)) or _WHY.get(code_of(error) & 0xFF) or f"cannot be read ({error})"
 
 
 def _prove(database: sqlite3.Connection) -> int:
@@ -354,60 +344,9 @@ def _whole(reader: ArtefactReader) -> Iterator[bytes]:
 
 def _verified(database: sqlite3.Connection, check: Check, reader: ArtefactReader, deadline: _Deadline) -> CheckResult:
     try:
-        observed = _observe(database, check)
+        observed = observe(database, check)
     except (sqlite3.Error, ValueError) as error:
         if deadline.passed:
             raise deadline.error() from None
         return check.judge_silence(str(error), reader.manifest.observed)
     return check.judge(observed, reader.manifest.observed, reader.manifest.consistent_at)
-
-
-def _asked(source: sqlite3.Connection, checks: Sequence[Check], now: datetime) -> tuple[dict[str, Any], dict[str, str]]:
-    """What belongs in the manifest, and the checks that are wrong: the backup is worth more than they are."""
-    values: dict[str, Any] = {}
-    silence: dict[str, str] = {}
-    for check in checks:
-        try:
-            values[check.name] = _observe(source, check)
-        except ValueError as error:
-            silence[check.name] = str(error)
-        except sqlite3.Error as error:
-            if _code(error) != sqlite3.SQLITE_READONLY and _code(error) & 0xFF not in _WRONG_QUESTION:
-                raise
-            silence[check.name] = str(error)
-    observed = {check.name: values[check.name] for check in checks if check.observable and check.name in values}
-    return observed, doubts(checks, values, silence, now)
-
-
-def _observe(database: sqlite3.Connection, check: Check) -> Any:
-    """What the check sees: a value for JSON, or a UTC datetime or ``None`` (newest)."""
-    row = database.execute(_question(check)).fetchone()
-    value = row[0] if row else None
-    if check.kind == "newest":
-        return _moment(value)
-    return value.hex() if isinstance(value, bytes) else value
-
-
-def _question(check: Check) -> str:
-    if check.query is not None:
-        return check.query
-    table = _quoted(check.subject)
-    if check.column is not None:  # qualified, because SQLite takes an unknown "name" alone for a string
-        return f"SELECT max({table}.{_quoted(check.column)}) FROM {table}"  # nosec B608  # noqa: S608
-    return f"SELECT count(*) FROM {table}"  # nosec B608  # noqa: S608
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _moment(value: Any) -> datetime | None:
-    """SQLite has no type for times: ISO 8601 text (UTC when it names no zone), or seconds or milliseconds since 1970."""
-    if value is None:
-        return None
-    with suppress(ValueError, OverflowError, OSError):
-        if isinstance(value, (int, float)):
-            return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, timezone.utc)
-        moment = datetime.fromisoformat(str(value).strip())
-        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
-    raise ValueError(f"{value!r} is neither an ISO 8601 time nor seconds since 1970")
