@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """Counts, and one line for each thing that failed or could not run here."""
+    """Counts, and what is to be told of each thing that failed or could not run here."""
 
     passed: int = 0
     skipped: int = 0
@@ -22,7 +22,7 @@ class Outcome:
         return len(self.failures)
 
     def count(self, what: str, *, good: bool, why: str = "") -> None:
-        """One more that ran: ``why`` says in a line what went wrong."""
+        """One more that ran: ``why`` says what went wrong."""
         if good:
             self.passed += 1
         else:

@@ -9,6 +9,7 @@ usage: tiers.py TIER...    with LAB=required, what could not run here has failed
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,7 @@ def counted(report: ET.ElementTree) -> Outcome:
         skipped = case.find("skipped")
         wrong = next((found for found in (case.find("failure"), case.find("error")) if found is not None), None)
         if skipped is None or wrong is not None:
-            why = "" if wrong is None else wrong.get("message", "").partition("\n")[0][:300]
+            why = "" if wrong is None else told_wrong(wrong)
             outcome.count(f"{case.get('classname')}::{case.get('name')}", good=wrong is None, why=why)
         else:
             outcome.skipped += 1
@@ -61,6 +62,12 @@ def counted(report: ET.ElementTree) -> Outcome:
             if reason.startswith("NOT RUN"):
                 outcome.not_run.append(f"{case.get('name')}: {reason.removeprefix('NOT RUN').lstrip(': ')}")
     return outcome
+
+
+def told_wrong(wrong: ET.Element) -> str:
+    """What an assertion or an error said, and the end of the traceback, which has the line."""
+    *_before, last = (wrong.text or "").strip().rpartition("\n\n")
+    return f"{wrong.get('message', '')[:1500]}\n{last[-1500:]}".replace("\n", "\n    ")
 
 
 def labs(output: IO[str] | None = None) -> Outcome:
@@ -132,8 +139,19 @@ def scenarios(part: str | None) -> list[str]:
 
 def molecule(scenario: str, outcome: Outcome, output: IO[str] | None = None) -> None:
     argv = ["molecule", "test", "--scenario-name", scenario]
-    ended = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
-    outcome.count(f"molecule {scenario}", good=ended.returncode == 0)
+    log = REPORTS / f"molecule-{scenario}.log"
+    with log.open("wb") as written:
+        ended = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=written, stderr=written, check=False)
+    told = log.read_text(encoding="utf-8", errors="replace")
+    print(told, file=output, flush=True)
+    outcome.count(f"molecule {scenario}", good=ended.returncode == 0, why=where_it_broke(told))
+
+
+def where_it_broke(told: str) -> str:
+    """The end of what Molecule's first failed action printed: a record that keeps the table alone still says what happened."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()
+    end = next((number + 5 for number, line in enumerate(lines) if line.startswith("CRITICAL")), len(lines))
+    return "\n    ".join(line.rstrip() for line in lines[max(0, end - 40) : end])
 
 
 def brought_up(part: str) -> str:

@@ -18,6 +18,7 @@ from support.fault_report import Fault
 from support.playbook import Run, play, write_inventory
 from support.procedures import SYSTEM, Protected, leftovers, new_bucket, sqlite, whole
 from support.s3_proxy import Meanwhile, S3Proxy
+from support.slots import DAILY
 
 from lab import minio
 from lab.embedded.servers import S3Server
@@ -62,7 +63,7 @@ def test_the_server_is_killed_in_the_middle_of_the_copy(
         far = new_bucket(server, way.endpoint_url)
         values = {
             "runbook_system": SYSTEM, "runbook_databases": [protected.database], "runbook_stores": [near, far],
-            "runbook_policy": {"last": {"count": 3}}, "runbook_schedules": {"backup": "0 2 * * *"}, "runbook_work_dir": protected.work_dir,
+            "runbook_policy": {"last": {"count": 3}}, "runbook_schedules": {"backup": DAILY}, "runbook_work_dir": protected.work_dir,
             "runbook_cache_dir": str(tmp_path / "cache"),
         }  # fmt: skip
         inventory = write_inventory(tmp_path / "inventory", {"shop": values})

@@ -19,6 +19,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import Scope,
 from ansible_collections.runbook.ops.plugins.module_utils._store.base import Store
 from ansible_collections.runbook.ops.plugins.module_utils._store.declared import store_of
 from support.playbook import Demo, Run, play, tree, write_inventory
+from support.slots import DAILY
 
 from lab.embedded import history
 
@@ -74,7 +75,7 @@ def acme(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Syste
             {"engine": "files", "name": "settings", "paths": [str(settings)], "plaintext": True},
         ],
         "runbook_stores": [local, s3],
-        "runbook_schedules": {"backup": "30 1 * * *", "verify": "0 5 * * 0"},
+        "runbook_schedules": {"backup": DAILY, "verify": DAILY},
         "runbook_policy": {"daily": {"within": "400d"}},
         "runbook_max_delete": "90%",
         "runbook_work_dir": str(work),

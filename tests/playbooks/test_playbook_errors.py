@@ -22,6 +22,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._records import format
 from command_line import ROOT, ended
 from support.playbook import Demo, Run, play, write_inventory
 from support.s3_proxy import Answer, S3Proxy
+from support.slots import DAILY
 
 POLICY = {"daily": {"within": "30d"}}
 
@@ -42,7 +43,7 @@ def described(place: Path, name: str, **values: Any) -> dict[str, Any]:
         "runbook_system": name,
         "runbook_databases": [files(data)],
         "runbook_stores": [{"type": "local", "path": str(place / f"{name}.store")}],
-        "runbook_schedules": {"backup": "0 2 * * *"},
+        "runbook_schedules": {"backup": DAILY},
         "runbook_policy": POLICY,
         "runbook_work_dir": str(work),
         "runbook_cache_dir": str(place / f"{name}.cache"),

@@ -17,6 +17,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._catalog import Catalo
 from ansible_collections.runbook.ops.plugins.module_utils._records import Scope, utc_now
 from ansible_collections.runbook.ops.plugins.module_utils._store.local import LocalStore
 from support.playbook import Run, play, tree, write_inventory
+from support.slots import DAILY
 
 from lab.embedded import history
 
@@ -52,7 +53,7 @@ class Stranger:
             "cache_dir": str(self.place / "cache"),
         }  # fmt: skip
         if role in ("backup", "backup_verify"):
-            given |= {"schedules": {"backup": "0 2 * * *", "verify": "0 4 * * 0"}, "work_dir": str(self.place / "work")}
+            given |= {"schedules": {"backup": DAILY, "verify": DAILY}, "work_dir": str(self.place / "work")}
         if role == "backup_prune":
             given |= {"max_delete": "100%"}
         return {f"{role}_{name}": value for name, value in given.items()}

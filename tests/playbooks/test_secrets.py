@@ -24,6 +24,7 @@ from ansible.release import __version__ as ansible_version
 from command_line import ROOT, ended, said
 from support.playbook import Demo, write_inventory
 from support.secrets_scanner import Leak, Secrets, Watch
+from support.slots import DAILY
 
 ROLES = ("backup", "backup_list", "backup_prune", "backup_verify")
 ARTEFACTS = ("data.*", "globals.*")
@@ -280,7 +281,7 @@ def test_a_wrong_type_gives_no_secret_away(tmp_path: Path) -> None:
     good = {
         "runbook_system": "wrong", "runbook_databases": [{**REDIS, "password": PASSWORD}],
         "runbook_stores": [{"type": "local", "path": str(tmp_path / "store")}], "runbook_policy": {"last": {"count": 1}},
-        "runbook_schedules": {"backup": "0 2 * * *"},
+        "runbook_schedules": {"backup": DAILY},
     }  # fmt: skip
     hosts = {name.replace(" ", "_"): {**good, **values} for name, values in WRONG.items()}
     inventory = write_inventory(tmp_path / "inventory", hosts)

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from support.playbook import Demo, Run, play, tree, write_inventory
 from support.s3_proxy import S3Proxy, Silence
+from support.slots import DAILY
 
 POLICY = {"daily": {"within": "30d"}}
 
@@ -43,7 +44,7 @@ def system(place: Path, name: str, **values: Any) -> dict[str, Any]:
         "runbook_system": name,
         "runbook_databases": [{"engine": "files", "name": "settings", "paths": [str(data)], "plaintext": True}],
         "runbook_stores": [{"type": "local", "path": str(place / f"{name}.store")}],
-        "runbook_schedules": {"backup": "0 2 * * *"},
+        "runbook_schedules": {"backup": DAILY},
         "runbook_policy": POLICY,
         "runbook_work_dir": str(place / "work"),
         "runbook_cache_dir": str(place / f"{name}.cache"),

@@ -15,10 +15,12 @@ from typing import Any
 import yaml
 from command_line import ROOT
 from support.playbook import Run, play
+from support.slots import FAR_FROM_SLOTS
 
 from lab.system import System
 from lab.valeo import Valeo
 
+LAB = ROOT / "lab/inventories"
 Load = Callable[..., subprocess.Popen[str]]
 
 
@@ -39,7 +41,7 @@ def protect(
     system: System | Valeo, playbook: str, *arguments: str, layers: tuple[Path, ...] = (), **environment: str
 ) -> Run:
     """A playbook on a system of the laboratory; ``layers`` are inventories of a test's own, on top of all."""
-    over = [argument for layer in (ROOT / "lab/inventories" / system.name, *layers) for argument in ("-i", str(layer))]
+    over = [argument for layer in (LAB / system.name, FAR_FROM_SLOTS, *layers) for argument in ("-i", str(layer))]
     return play(playbook, *over, *arguments, inventory=ROOT / "inventories" / system.name, **environment)
 
 

@@ -28,6 +28,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._runtime.local import 
 from ansible_collections.runbook.ops.plugins.module_utils._status.endpoints import endpoints_of
 from ansible_collections.runbook.ops.plugins.modules import backup_info
 from command_line import ROOT, ended
+from support.slots import FAR_FROM_SLOTS
 
 from lab.embedded import erni
 
@@ -145,7 +146,8 @@ class Demo:
 
     def play(self, playbook: str | Path, *arguments: str, **environment: str) -> Run:
         """Run a playbook with the demo's own inventory."""
-        return play(playbook, *arguments, inventory=ROOT / "inventories/demo", **self.environment, **environment)
+        layered = ("-i", str(FAR_FROM_SLOTS), *arguments)
+        return play(playbook, *layered, inventory=ROOT / "inventories/demo", **self.environment, **environment)
 
     def bucket(self) -> tuple[Any, str]:
         s3 = self.state["s3"]
