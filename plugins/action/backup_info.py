@@ -37,7 +37,10 @@ class ActionModule(Normal):  # type: ignore[misc]  # Ansible ships no types
         message = result.get("msg")
         if result.get("failed") and isinstance(message, str):
             with suppress(Exception):  # the module's own words are better than none
-                if (said := as_written(message, self._variables(task_vars or {}))) != message:
+                variables = self._variables(task_vars or {})
+                if "errors" in result:
+                    result["errors"] = [as_written(error, variables) for error in result["errors"]]
+                if (said := as_written(message, variables)) != message:
                     result["msg"] = said
                     result.pop("exception", None)  # it says the same in the module's words
         return result

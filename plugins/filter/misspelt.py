@@ -10,8 +10,8 @@ name: misspelt
 short_description: Say which names of a system's description nothing reads
 version_added: 1.0.0
 description:
-  - Gives a sentence for each key that a database, a store, the archive or the schedules cannot have, and for each variable that
-    begins with C(runbook_) and that no role of this collection reads.
+  - Gives a sentence for each key that a database, a store, the archive or the schedules cannot have, for each word there that is
+    none of the choices, and for each variable that begins with C(runbook_) and that no role of this collection reads.
   - Gives one, too, for a variable that is a slip away from an input of a role.
 author: the runbook.ops contributors
 positional: _input, variables, inputs, roles
@@ -59,7 +59,7 @@ from ansible_collections.runbook.ops.plugins.module_utils import _arguments as a
 from ansible_collections.runbook.ops.plugins.module_utils._misspelt import (
     PREFIX,
     roles_of_ours,
-    unknown_keys,
+    unknown_words,
     unread_inputs,
     unread_variables,
 )
@@ -97,8 +97,8 @@ def misspelt(
 ) -> list[str]:
     role = next(iter(roles_of_ours(roles)), "preflight")
     names = {name: f"{PREFIX}{name}" if PREFIX + name in variables else f"{role}_{name}" for name in _SPECS}
-    keys = [told for name, spec in _SPECS.items() for told in unknown_keys(names[name], description.get(name), spec)]
-    return [*unread_variables(variables, read_by_roles()), *unread_inputs(inputs, inputs_of_roles()), *keys]
+    keys = [told for name, spec in _SPECS.items() for told in unknown_words(names[name], description.get(name), spec)]
+    return [*unread_variables(variables, read_by_roles()), *unread_inputs(inputs, inputs_of_roles(), role), *keys]
 
 
 class FilterModule:

@@ -23,6 +23,8 @@ from ._records import CheckResult
 
 SOURCE = "source"
 _COMPARISON = re.compile(r"\A(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\Z")
+_NEAR_COMPARISON = re.compile(r"\A\s*[<>=!][<>=!\s]*-?\d+(?:\.\d+)?\s*\Z")
+"""What was meant as a comparison, and would be taken for a text that no number is ever equal to."""
 _OPERATORS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 _KINDS = {
     "table": ({"rows"}, {"newest", "within"}),
@@ -153,6 +155,13 @@ def _countable(expected: Any) -> bool:
     )
 
 
+def _refuse_near_comparison(variable: str, expected: Any) -> None:
+    if _COMPARISON.match(str(expected)) is None and _NEAR_COMPARISON.match(str(expected)):
+        raise InputError(
+            f"{variable} is {expected!r}, which is no comparison: write one of {' '.join(_OPERATORS)} and a number, such as >=1."
+        )
+
+
 def _kind(variable: str, declared: Mapping[str, Any], engine: str) -> str:
     kinds = [kind for kind in _OF_ENGINE[engine] if declared.get(kind) is not None]
     if len(kinds) != 1:
@@ -184,6 +193,7 @@ def parse_checks(variable: str, declared: Sequence[Mapping[str, Any]] | None, en
         kind = _kind(where, entry, engine)
         subject = str(entry[kind])
         if kind == "sql":
+            _refuse_near_comparison(f"{where}.expect", entry["expect"])
             checks.append(Check("sql", str(entry["name"]), entry["expect"], query=subject))
         elif kind == "table" and entry.get("newest") is not None:
             parse_duration(f"{where}.within", entry["within"])

@@ -45,11 +45,16 @@ def unread_variables(found: Collection[str], known: Collection[str]) -> Iterator
             )
 
 
-def unread_inputs(found: Collection[str], inputs: Mapping[str, Collection[str]]) -> Iterator[str]:
+def unread_inputs(found: Collection[str], inputs: Mapping[str, Collection[str]], running: str) -> Iterator[str]:
     """Variables that begin as a role's inputs do and are a slip away from one: ``-e backup_lable=manual`` would be a run that does
-    not what it was asked. ``inputs``: those of each role. A name that is near to none may be somebody's own."""
+    not what it was asked. So is one without the first word of the role that is ``running``, as in ``-e verify_now=true``.
+    ``inputs``: those of each role. A name that is near to none may be somebody's own."""
     known = {name for names in inputs.values() for name in names}
+    shortened = {name.partition("_")[2]: name for name in inputs.get(running, ()) if "_" in running}
     for name in sorted(set(found) - known):
+        if name in shortened:
+            yield f"{name} is read by nothing: write {shortened[name]}, or another name."
+            continue
         role = max((role for role in inputs if name.startswith(f"{role}_")), key=len, default=None)
         if role is None:
             continue
@@ -68,16 +73,20 @@ def unset(name: str, found: Collection[str], known: Collection[str]) -> str:
     return f"{name} is not set: describe the system as docs/describe_a_system.md says"
 
 
-def unknown_keys(variable: str, declared: Any, spec: Mapping[str, Any]) -> Iterator[str]:
-    """Keys of a value that its argument specification does not have, in lists and below, too."""
+def unknown_words(variable: str, declared: Any, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Keys of a value that its argument specification does not have, and words that are none of its choices, in lists and below,
+    too."""
     if isinstance(declared, Sequence) and not isinstance(declared, str):
         for number, element in enumerate(declared):
-            yield from unknown_keys(f"{variable}[{number}]", element, spec)
+            yield from unknown_words(f"{variable}[{number}]", element, spec)
     elif isinstance(declared, Mapping) and "options" in spec:
         for key, value in declared.items():
             if key in spec["options"]:
-                yield from unknown_keys(f"{variable}.{key}", value, spec["options"][key])
+                yield from unknown_words(f"{variable}.{key}", value, spec["options"][key])
             else:
                 meant = nearest(str(key), spec["options"])
                 remedy = f"write {meant}" if meant else f"it takes {', '.join(sorted(spec['options']))}"
                 yield f"{variable} has the unknown key {str(key)!r}: {remedy}."
+    elif isinstance(declared, str) and declared not in spec.get("choices", [declared]):
+        meant = nearest(declared, spec["choices"])
+        yield f"{variable} is {declared!r}: write {meant or 'one of ' + ', '.join(spec['choices'])}."

@@ -256,13 +256,18 @@ def test_a_public_key_is_refused_before_anything_is_read(keyring: Keyring, tool:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("public", [False, True])
-def test_what_is_no_secret_key_does_not_open(tmp_path: Path, keyring: Keyring, tool: str, public: bool) -> None:
-    """A public key that is not armored is known for one by who uses it."""
+def test_a_public_key_that_is_not_armored_is_refused_as_early(tmp_path: Path, keyring: Keyring, tool: str) -> None:
     dearmored = subprocess.run(
         ["gpg", "--dearmor"], input=Path(keyring.public("alice")).read_bytes(), capture_output=True, check=True
     )
-    (tmp_path / "key").write_bytes(dearmored.stdout if public else b"no key")
+    (tmp_path / "key").write_bytes(dearmored.stdout)
+    with pytest.raises(InputError, match=r"decryption_key is .*key, a public key, which decrypts nothing"):
+        decryptor(str(tmp_path / "key"), gpg=TOOLS[tool])
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_no_secret_key_does_not_open(tmp_path: Path, keyring: Keyring, tool: str) -> None:
+    (tmp_path / "key").write_bytes(b"no key")
     sealed = seal("gpg", [keyring.public("alice")], [b"for alice only"])
     with pytest.raises(InputError, match="holds no OpenPGP secret key"):
         unseal(tool, str(tmp_path / "key"), sealed)

@@ -69,7 +69,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "database_slash": ({"runbook_databases": [{**DATABASE, "name": "a/b"}]}, "runbook_databases[0].name is 'a/b', which cannot"),
     "database_newline": ({"runbook_databases": [{**DATABASE, "name": "a\n"}]}, "runbook_databases[0].name is 'a\\n', which cannot"),
     "twice": ({"runbook_databases": [DATABASE, DATABASE]}, "runbook_databases[1] is a second sqlite/app: give each database its own name"),
-    "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "files, got: mysql found in runbook_databases"),
+    "engine": ({"runbook_databases": [{**DATABASE, "engine": "mysql"}]}, "runbook_databases[0].engine is 'mysql': write one of postgres"),
     "unknown_key": ({"runbook_databases": [{**DATABASE, "pasword": "x"}]}, "runbook_databases[0] has the unknown key 'pasword': write"),
     "unknown_store_key": ({"runbook_stores": [{"type": "local", "pth": "/b"}]}, "runbook_stores[0] has the unknown key 'pth': write path."),
     "unknown_schedule": ({"runbook_schedules": {"backups": "0 2 * * *"}}, "runbook_schedules has the unknown key 'backups': write backup."),

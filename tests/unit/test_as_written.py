@@ -95,9 +95,9 @@ def unreadable(_value: Any) -> Any:
 def test_only_a_variable_that_the_parameter_came_from_is_named(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], template: Any, shown: str
 ) -> None:
-    result = {"failed": True, "msg": SAID, "checks": ["kept"]}
+    result = {"failed": True, "msg": SAID, "checks": ["kept"], "errors": [SAID]}
     monkeypatch.setattr(Normal, "run", lambda *_: dict(result))
     action = ActionModule.__new__(ActionModule)
     action._task = SimpleNamespace(args={"stores": ["b"]})
     action._templar = SimpleNamespace(template=template or (lambda value: value))
-    assert action.run(None, {**known, **ROLE}) == {**result, "msg": shown}
+    assert action.run(None, {**known, **ROLE}) == {**result, "msg": shown, "errors": [shown]}

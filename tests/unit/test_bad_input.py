@@ -108,6 +108,12 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
         "databases[1].recipients is empty", "plaintext",
     ),
     "check of another engine": (checks("redis", {"table": "t", "rows": 1}), "databases[0].checks[0]", "keys"),
+    "comparison with a space": (
+        checks("sqlite", {"sql": "SELECT 1", "name": "n", "expect": "> =1"}), "[0].expect is '> =1', which is no comparison", "such as >=1",
+    ),
+    "comparison of another language": (
+        checks("postgresql", {"sql": "SELECT 1", "name": "n", "expect": "!= 0"}), "expect is '!= 0', which is no comparison", "such as >=1",
+    ),
     "check without expectation": (checks("sqlite", {"table": "t"}), "databases[0].checks[0] has nothing", "rows or newest"),
     "check with too much": (checks("postgresql", {"role": "r", "rows": 1}), "has rows beside role", "nothing else"),
     "equal counts of keys": (

@@ -63,6 +63,13 @@ def test_a_slip_in_what_a_run_is_asked_for_is_told(name: str, meant: str) -> Non
     assert sentence == f"{name} is read by nothing: write {meant}, or another name."
 
 
+def test_an_input_without_its_roles_first_word_is_told_by_that_role_alone() -> None:
+    (sentence,) = misspelt({}, ["runbook_system"], ["verify_now"], ["runbook.ops.backup_verify"])
+    assert sentence == "verify_now is read by nothing: write backup_verify_now, or another name."
+    assert misspelt({}, ["runbook_system"], ["verify_now", "now"], ["runbook.ops.backup_prune"]) == []
+    assert misspelt({}, ["runbook_system"], ["label"], ["runbook.ops.backup"]) == [], "a word that anybody may use"
+
+
 @pytest.mark.parametrize(
     "name",
     ["backup_dir", "backup_server", "schedule", "status_page_url", "host_name", "backup_database", "backup_store"],
@@ -88,11 +95,13 @@ def test_a_required_variable_that_is_written_otherwise() -> None:
         ({"databases": [{"colour": 1}]}, ["runbook_databases[0] has the unknown key 'colour': it takes bin_dir, checks, "]),
         ({"stores": [{"pat": "/b"}, {"buket": "b"}]},
          ["runbook_stores[0] has the unknown key 'pat': write path.", "runbook_stores[1] has the unknown key 'buket': write bucket."]),
+        ({"databases": [DATABASE, {"engine": "postgre"}]}, ["runbook_databases[1].engine is 'postgre': write postgresql."]),
+        ({"stores": [{"type": "nfs"}]}, ["runbook_stores[0].type is 'nfs': write one of local, s3."]),
         ({"schedules": {"verfy": "0 2 * * *"}}, ["runbook_schedules has the unknown key 'verfy': write verify."]),
         ({"databases": [{7: 1}], "stores": "no list", "schedules": None}, ["runbook_databases[0] has the unknown key '7': it takes"]),
     ],
 )  # fmt: skip
-def test_unknown_keys(description: dict[str, Any], sentences: list[str]) -> None:
+def test_unknown_words(description: dict[str, Any], sentences: list[str]) -> None:
     found = misspelt(description, [f"runbook_{name}" for name in description])
     assert len(found) == len(sentences)
     assert all(told.startswith(wanted) for told, wanted in zip(found, sentences, strict=True)), found
