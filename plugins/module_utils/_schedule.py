@@ -5,27 +5,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
-from ._errors import InputError
 from ._require import require
+from ._scheduling.slots import parse_slots
 
 
 def check_schedule(variable: str, expression: object) -> str:
-    """A five-field cron expression, or ``InputError``."""
-    text, croniter = str(expression).strip(), require("croniter", "croniter")
-    if len(text.split()) != 5 or not croniter.croniter.is_valid(text):
-        raise InputError(
-            f"{variable} is {expression!r}, which is no five-field cron expression: "
-            "write minute, hour, day, month and weekday in UTC, such as '0 2 * * *'."
-        )
-    try:
-        newest_slot(text, datetime.now(timezone.utc))
-    except croniter.CroniterBadDateError:
-        raise InputError(
-            f"{variable} is {expression!r}, which names a date that no year has: correct its day and month."
-        ) from None
-    return text
+    """A five-field cron expression that a timer can be made of as well, or ``InputError``."""
+    parse_slots(variable, expression)
+    return str(expression).strip()
 
 
 def newest_slot(expression: str, now: datetime) -> datetime:

@@ -127,7 +127,7 @@ def main() -> None:
     try:
         job = build(module.params)
         plans = job.plan(utc_now(), remember=not module.check_mode)
-        copied, errors = (0, []) if module.check_mode else job.apply(plans)
+        copied, errors = (0, job.foresee(plans)) if module.check_mode else job.apply(plans)
     except RunbookError as error:
         module.fail_json(msg=str(error))
     actions = [action for plan in plans for action in plan.actions]

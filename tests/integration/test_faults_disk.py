@@ -93,6 +93,25 @@ def test_the_store_is_full(tmp_path: Path, small_disk: Callable[[int], Path], ph
     fault(f"the store's disk is full ({phase})", said, "earlier backup whole, store clean, next run works")
 
 
+def test_the_other_store_is_mounted_read_only(
+    tmp_path: Path, store: LocalStore, small_disk: Callable[[int], Path], fault: Fault
+) -> None:
+    """The owner of everything is not told to become somebody who may; check mode sees it as well."""
+    disk = small_disk(2 * MIB)
+    far, protected = LocalStore(str(disk / "store")), sqlite(tmp_path)
+    protected.take(store)
+    job = protected.copying(store, far)
+    plans = job.plan(utc_now(), remember=False)
+    assert job.foresee(plans) == []
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    (foreseen,), (said,) = job.foresee(plans), protected.copy(store, far)
+    assert foreseen == said
+    assert f"{disk} is mounted read-only: mount it for writing" in said
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    assert protected.copy(store, far) == [] and whole(protected, far) == whole(protected, store)
+    fault("the other store is mounted read-only", said, "local backup good, foreseen by check mode, next run copies")
+
+
 def test_the_disk_of_the_scratch_copy_is_full(
     tmp_path: Path, store: LocalStore, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.runbook.ops.plugins.filter.misspelt import read_by_roles
+from ansible_collections.runbook.ops.plugins.module_utils._checks import parse_checks
 from command_line import ROOT, ended
 from support.playbook import Demo, described, parsed
 
@@ -118,6 +119,15 @@ def test_the_described_example_is_understood(tmp_path: Path) -> None:
     told["databases"][1].update(recipients=[], plaintext=True)
     assert [str(found.scope) for found in parsed(told)] == ["nimbus/postgresql/shop", "nimbus/files/configuration"]
     assert told["runtime"]["scratch_namespace"] == "shop-scratch"
+
+
+def test_every_kind_of_check_is_shown_and_understood() -> None:
+    (shown,) = (yaml.safe_load(block) for block in blocks(DESCRIBE, "text") if block.startswith("checks:"))
+    engines = {"extension": "postgresql", "role": "postgresql", "keys": "redis", "file": "files"}
+    for check in shown["checks"]:
+        assert parse_checks("checks", [check], next((engines[key] for key in check if key in engines), "sqlite"))
+    kinds = {key for check in shown["checks"] for key in check}
+    assert {"table", "newest", "sql", *engines} < kinds
 
 
 def examples() -> list[tuple[str, str, dict[str, Any]]]:

@@ -81,9 +81,12 @@ class Protected:
 
     def copy(self, *stores: Store) -> list[str]:
         """Copy what is missing; the sentences of what failed."""
-        each = len(stores)
-        job = CopyJob(self.scope, stores, [policy()] * each, [None] * each, None, [], self.work_dir, self.work_dir)
+        job = self.copying(*stores)
         return job.apply(job.plan(utc_now(), remember=False))[1]
+
+    def copying(self, *stores: Store) -> CopyJob:
+        each = len(stores)
+        return CopyJob(self.scope, stores, [policy()] * each, [None] * each, None, [], self.work_dir, self.work_dir)
 
     def verification(self, *stores: Store, wanted: str | None = None) -> VerificationJob:
         return VerificationJob(self.scope, self.engine(), stores, wanted, None, self.work_dir, self.work_dir)

@@ -92,7 +92,7 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "window": (lambda: check_window("keep_labelled", "10s"), "keep_labelled is '10s'", "h, d, w, m or y"),
     "schedule": (lambda: schedule_of("schedules.backup", "daily"), "schedules.backup is 'daily'", "0 2 * * *"),
     "schedule, six fields": (lambda: schedule_of("schedules.backup", "0 0 2 * * *"), "schedules.backup", "five-field"),
-    "schedule, hour 25": (lambda: schedule_of("schedules.backup", "0 25 * * *"), "schedules.backup", "cron expression"),
+    "schedule, hour 25": (lambda: schedule_of("schedules.backup", "0 25 * * *"), "whose hour '25'", "numbers from 0 to 23"),
     "schedule, 31 February": (
         lambda: schedule_of("schedules.backup", "0 2 31 2 *"), "schedules.backup is '0 2 31 2 *'", "correct its day",
     ),

@@ -82,6 +82,18 @@ class CopyJob:
             plans.append(CopyPlan(store, backups, actions))
         return plans
 
+    def foresee(self, plans: Sequence[CopyPlan]) -> list[str]:
+        """A sentence for each copy that a store would refuse, as far as that shows without writing."""
+        errors = []
+        for target in plans:
+            if not target.actions:
+                continue
+            try:
+                target.destination.check(write=True)
+            except RunbookError as error:
+                errors += [f"{action.object}: {error}" for action in target.actions]
+        return errors
+
     def apply(self, plans: Sequence[CopyPlan]) -> tuple[int, list[str]]:
         """Attempt every copy; the bytes copied and a sentence for each that failed."""
         copied, errors = 0, []

@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 _WRITE_BACK = 16 << 20
 _OURS = re.compile(r"\.[0-9a-f]{8}" + re.escape(PARTIAL) + r"\Z")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 class LocalStore(Store):
@@ -54,6 +54,8 @@ class LocalStore(Store):
         needed = os.R_OK | os.X_OK | (os.W_OK if write else 0)
         if not os.access(where, needed, effective_ids=os.access in os.supports_effective_ids):
             verb = "write" if write else "read"
+            if write and os.statvfs(where).f_flag & os.ST_RDONLY:
+                raise Refused(f"{self.label}: {where} is mounted read-only: mount it for writing, or correct the path.")
             raise Refused(
                 f"{self.label}: this account may not {verb} {where}: change its owner or mode, or become one that may."
             )
