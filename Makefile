@@ -33,9 +33,10 @@ $(READY): requirements-dev.lock .ci/uv.lock
 	$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(VENV)/bin/python requirements-dev.lock .ci/uv.lock
 	touch $@
 
+DEMO_INVENTORIES = inventories/demo
 .PHONY: demo demo-stop demo-clean
 demo: $(READY)
-	@$(VENV)/bin/ansible-playbook -i inventories/demo playbooks/demo.yml
+	@$(VENV)/bin/ansible-playbook $(DEMO_INVENTORIES:%=-i %) playbooks/demo.yml
 demo-stop: $(READY)
 	@told=$$($(DEMO_SERVERS) down) && case "$$told" in \
 	*'"exists": false'*) echo "There is no demo here: make demo starts one." ;; \

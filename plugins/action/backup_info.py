@@ -38,11 +38,11 @@ class ActionModule(Normal):  # type: ignore[misc]  # Ansible ships no types
         if result.get("failed") and isinstance(message, str):
             with suppress(Exception):  # the module's own words are better than none
                 variables = self._variables(task_vars or {})
-                if "errors" in result:
-                    result["errors"] = [as_written(error, variables) for error in result["errors"]]
                 if (said := as_written(message, variables)) != message:
                     result["msg"] = said
                     result.pop("exception", None)  # it says the same in the module's words
+                if result.get("errors"):
+                    result["errors"] = [as_written(error, variables) for error in result["errors"]]
         return result
 
     def _variables(self, known: Mapping[str, Any]) -> Callable[[str], str | None]:

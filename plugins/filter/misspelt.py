@@ -89,6 +89,12 @@ def inputs_of_roles() -> dict[str, list[str]]:
     }
 
 
+def switches_of(role: str) -> list[str]:
+    """What a role with a name of two words is told to do or not. Its other inputs have words that a stranger may use as well."""
+    defaults = (_ROLES / role / "defaults/main.yml").read_text()
+    return re.findall(r"^(\w+): (?:true|false)$", defaults, re.MULTILINE) if "_" in role else []
+
+
 def misspelt(
     description: Mapping[str, Any],
     variables: Collection[str],
@@ -98,7 +104,11 @@ def misspelt(
     role = next(iter(roles_of_ours(roles)), "preflight")
     names = {name: f"{PREFIX}{name}" if PREFIX + name in variables else f"{role}_{name}" for name in _SPECS}
     keys = [told for name, spec in _SPECS.items() for told in unknown_words(names[name], description.get(name), spec)]
-    return [*unread_variables(variables, read_by_roles()), *unread_inputs(inputs, inputs_of_roles(), role), *keys]
+    return [
+        *unread_variables(variables, read_by_roles()),
+        *unread_inputs(inputs, inputs_of_roles(), switches_of(role)),
+        *keys,
+    ]
 
 
 class FilterModule:

@@ -23,7 +23,7 @@ from ._records import CheckResult
 
 SOURCE = "source"
 _COMPARISON = re.compile(r"\A(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\Z")
-_NEAR_COMPARISON = re.compile(r"\A\s*[<>=!][<>=!\s]*-?\d+(?:\.\d+)?\s*\Z")
+_NEAR_COMPARISON = re.compile(r"\A\s*(?:[<>=!]\s*=|=\s*[<>]|[<>≥≤])\s*[-+.]?\s*\d")
 """What was meant as a comparison, and would be taken for a text that no number is ever equal to."""
 _OPERATORS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 _KINDS = {

@@ -45,12 +45,14 @@ def unread_variables(found: Collection[str], known: Collection[str]) -> Iterator
             )
 
 
-def unread_inputs(found: Collection[str], inputs: Mapping[str, Collection[str]], running: str) -> Iterator[str]:
+def unread_inputs(
+    found: Collection[str], inputs: Mapping[str, Collection[str]], switches: Collection[str]
+) -> Iterator[str]:
     """Variables that begin as a role's inputs do and are a slip away from one: ``-e backup_lable=manual`` would be a run that does
-    not what it was asked. So is one without the first word of the role that is ``running``, as in ``-e verify_now=true``.
-    ``inputs``: those of each role. A name that is near to none may be somebody's own."""
+    not what it was asked. So is one of the running role's ``switches`` without that role's first word, as in
+    ``-e verify_now=true``. ``inputs``: those of each role. A name that is near to none may be somebody's own."""
     known = {name for names in inputs.values() for name in names}
-    shortened = {name.partition("_")[2]: name for name in inputs.get(running, ()) if "_" in running}
+    shortened = {name.partition("_")[2]: name for name in switches}
     for name in sorted(set(found) - known):
         if name in shortened:
             yield f"{name} is read by nothing: write {shortened[name]}, or another name."

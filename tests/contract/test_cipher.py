@@ -249,6 +249,10 @@ def test_a_wrong_key_is_told_from_damage(keyring: Keyring, tool: str, owner: str
         unseal(tool, keyring.secret(owner) if owner else "/nowhere", sealed)
 
 
+def dearmored(path: str) -> bytes:
+    return subprocess.run(["gpg", "--dearmor"], input=Path(path).read_bytes(), capture_output=True, check=True).stdout
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_public_key_is_refused_before_anything_is_read(keyring: Keyring, tool: str) -> None:
     with pytest.raises(InputError, match=r"decryption_key is .*alice.asc, a public key, which decrypts nothing"):
@@ -257,12 +261,21 @@ def test_a_public_key_is_refused_before_anything_is_read(keyring: Keyring, tool:
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_public_key_that_is_not_armored_is_refused_as_early(tmp_path: Path, keyring: Keyring, tool: str) -> None:
-    dearmored = subprocess.run(
-        ["gpg", "--dearmor"], input=Path(keyring.public("alice")).read_bytes(), capture_output=True, check=True
-    )
-    (tmp_path / "key").write_bytes(dearmored.stdout)
+    key = tmp_path / "key"
+    key.write_bytes(dearmored(keyring.public("alice")))
     with pytest.raises(InputError, match=r"decryption_key is .*key, a public key, which decrypts nothing"):
-        decryptor(str(tmp_path / "key"), gpg=TOOLS[tool])
+        decryptor(str(key), gpg=TOOLS[tool])
+
+
+@pytest.mark.parametrize(("tool", "before"), [("gpg", False), ("sequoia", False), ("gpg", True)])
+def test_a_secret_key_that_is_not_armored_opens(tmp_path: Path, keyring: Keyring, tool: str, before: bool) -> None:
+    """gpg takes a keyring, in which a public key may come ``before``; no recipient is one that holds a secret."""
+    key = tmp_path / "key"
+    key.write_bytes(dearmored(keyring.public("bob")) * before + dearmored(keyring.secret("alice")))
+    sealed = seal("gpg", [keyring.public("alice")], [b"for alice only"])
+    assert unseal(tool, str(key), sealed) == b"for alice only"
+    with pytest.raises(InputError, match="is a secret key"):
+        encryptor([str(key)], "recipients", gpg=TOOLS[tool])
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -26,6 +26,7 @@ from ansible_collections.runbook.ops.plugins.module_utils._store.local import Lo
 from support.fault_report import Fault
 from support.procedures import ROWS, Protected, failed, leftovers, nothing_but, policy, postgresql, prune, sqlite, whole
 from support.processes import children, gone
+from support.slots import DAILY
 
 from lab.embedded.servers import PostgresServer
 
@@ -151,7 +152,7 @@ def test_two_backups_at_once(shop: Protected, store: LocalStore, tmp_path: Path,
 def test_a_slot_is_served_once(tmp_path: Path, store: LocalStore, fault: Fault) -> None:
     """The second of two scheduled runs that both found the slot empty."""
     protected = sqlite(tmp_path)
-    first, second = (protected.backup(store, schedule="0 2 * * *") for _run in range(2))
+    first, second = (protected.backup(store, schedule=DAILY) for _run in range(2))
     facts = second.preflight(second.look(remember=False))
     assert first.take(facts)
     assert second.take(facts) is None

@@ -25,6 +25,7 @@ from support.fault_report import Fault
 from support.laboratory import layer, protect
 from support.playbook import Run, differences
 from support.processes import until
+from support.slots import DAILY
 
 from lab import execution_environment, kubernetes, s3
 from lab.place import LABEL
@@ -35,6 +36,8 @@ SYSTEM, NAMESPACE, SCRATCH = RELEASE.name, RELEASE.namespace, "runbook-lab-scrat
 OURS = "cronjobs,jobs,pods,secrets,roles,rolebindings,serviceaccounts"
 MANAGED = ("--selector", "app.kubernetes.io/managed-by=runbook.ops", "--output", "name")
 SECONDS = 240.0
+SCHEDULES = {"backup": DAILY, "verify": DAILY, "prune": DAILY}
+"""Jobs that run when a test wants them to; what it does not expect would be one more."""
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Scheduled:
             "runbook_runtime": {"type": "kubernetes", "kubeconfig": kubernetes.kubeconfig(), **chosen,
                                 "namespace": NAMESPACE, "scratch_namespace": SCRATCH},
             "runbook_stores": [store],
-            "runbook_schedules": {"backup": "0 2 * * *", "verify": "0 4 1 * *", "prune": "30 4 * * *"},
+            "runbook_schedules": SCHEDULES,
             **changes,
         }  # fmt: skip
 
@@ -179,7 +182,7 @@ def test_the_account_may_do_its_work_and_nothing_else(scheduled: Scheduled) -> N
 
 
 def test_a_slot_comes_and_leaves_a_backup(scheduled: Scheduled) -> None:
-    scheduled.play(runbook_schedules={"backup": "* * * * *", "verify": "0 4 1 * *", "prune": "30 4 * * *"})
+    scheduled.play(runbook_schedules={**SCHEDULES, "backup": "* * * * *"})
 
     def fired() -> list[str]:
         jobs = json.loads(RELEASE.kubectl("get", "jobs", *MANAGED[:2], "--output", "json"))["items"]
@@ -333,19 +336,26 @@ def test_what_somebody_else_made_is_not_taken_over(scheduled: Scheduled) -> None
     assert any(f"ServiceAccount {NAMESPACE}/{name} is there already" in told for told in run.failures())
 
 
+def until_told(job: str) -> None:
+    """As one begun by hand, but under way for as long as it takes us to look."""
+    as_usual = ("create", "job", job, f"--from=cronjob/runbook-{SYSTEM}-backup", "--dry-run=client", "--output", "json")
+    made = json.loads(RELEASE.kubectl(*as_usual))
+    waits = ["sh", "-c", 'until [ -e "$HOME/told" ]; do sleep 0.2; done']
+    made["spec"]["template"]["spec"]["containers"][0]["command"] = waits
+    RELEASE.kubectl("create", "--filename", "-", stdin=json.dumps(made))
+    ready = ("--for=jsonpath={.status.ready}=1", f"--timeout={SECONDS:.0f}s")
+    RELEASE.kubectl("wait", f"job/{job}", *ready, timeout=SECONDS + 10)
+
+
 def test_it_is_not_removed_while_a_job_runs_and_then_goes_without_a_trace(scheduled: Scheduled) -> None:
     before = managed()
-    RELEASE.kubectl("create", "job", "runbook-by-hand-last", f"--from=cronjob/runbook-{SYSTEM}-backup")
+    job = "runbook-by-hand-last"
+    until_told(job)
     run = scheduled.play("schedule.yml", "-e", "schedule_state=absent", good=False)
-    assert any("runbook-by-hand-last is under way: let it finish" in told for told in run.failures()), run.failures()
+    assert any(f"{job} is under way: let it finish" in told for told in run.failures()), run.failures()
     assert set(before) <= set(managed())
-    RELEASE.kubectl(
-        "wait",
-        "job/runbook-by-hand-last",
-        "--for=condition=complete",
-        f"--timeout={SECONDS:.0f}s",
-        timeout=SECONDS + 10,
-    )
+    RELEASE.kubectl("exec", f"job/{job}", "--", "sh", "-c", 'touch "$HOME/told"')
+    RELEASE.kubectl("wait", f"job/{job}", "--for=condition=complete", f"--timeout={SECONDS:.0f}s", timeout=SECONDS + 10)
     theirs = {name for name in everything() if f"/runbook-{SYSTEM}" not in name}
     gone = scheduled.play("schedule.yml", "-e", "schedule_state=absent")
     assert gone.kinds() == {"remove"}

@@ -14,6 +14,8 @@ import pysequoia
 import pytest
 from command_line import ROOT
 from support.playbook import Demo, described, parsed
+from support.slots import DAILY as FAR
+from support.slots import FAR_FROM_SLOTS
 
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
 ENVIRONMENT = {
@@ -107,6 +109,16 @@ def told(demo: Demo, keys: dict[str, str]) -> dict[str, dict[str, Any]]:
     environment = {**demo.environment, **ENVIRONMENT, **keys}
     found = [described(ROOT / "inventories" / inventory, **environment) for inventory in INVENTORIES]
     return {host: values for hosts in found for host, values in hosts.items()}
+
+
+def test_a_test_on_any_of_them_crosses_no_slot(demo: Demo, keys: dict[str, str]) -> None:
+    """Whatever schedule an inventory gets, in whatever place: it is half a day away under a test's layer."""
+    environment = {**demo.environment, **ENVIRONMENT, **keys}
+    for inventory in INVENTORIES:
+        for host, system in described(ROOT / "inventories" / inventory, FAR_FROM_SLOTS, **environment).items():
+            schedules = [*system["schedules"].values(), *(one.get("schedule") for one in system["databases"])]
+            hours = {schedule.split()[1] for schedule in schedules if schedule}
+            assert hours == {FAR.split()[1]}, host
 
 
 def test_every_host_is_known(told: dict[str, dict[str, Any]]) -> None:

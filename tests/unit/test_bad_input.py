@@ -111,9 +111,13 @@ BAD: dict[str, tuple[Callable[[], object], str, str]] = {
     "comparison with a space": (
         checks("sqlite", {"sql": "SELECT 1", "name": "n", "expect": "> =1"}), "[0].expect is '> =1', which is no comparison", "such as >=1",
     ),
-    "comparison of another language": (
-        checks("postgresql", {"sql": "SELECT 1", "name": "n", "expect": "!= 0"}), "expect is '!= 0', which is no comparison", "such as >=1",
-    ),
+    **{
+        f"comparison {text!r}": (
+            checks("postgresql", {"sql": "SELECT 1", "name": "n", "expect": text}), f"expect is {text!r}, which is no comparison",
+            "such as >=1",
+        )
+        for text in ("!= 0", "=>1", ">=1,000", ">= 1e6", ">=.5", ">=+1", "≥1", ">=1 rows", " >=1")
+    },
     "check without expectation": (checks("sqlite", {"table": "t"}), "databases[0].checks[0] has nothing", "rows or newest"),
     "check with too much": (checks("postgresql", {"role": "r", "rows": 1}), "has rows beside role", "nothing else"),
     "equal counts of keys": (

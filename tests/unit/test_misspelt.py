@@ -67,7 +67,8 @@ def test_an_input_without_its_roles_first_word_is_told_by_that_role_alone() -> N
     (sentence,) = misspelt({}, ["runbook_system"], ["verify_now"], ["runbook.ops.backup_verify"])
     assert sentence == "verify_now is read by nothing: write backup_verify_now, or another name."
     assert misspelt({}, ["runbook_system"], ["verify_now", "now"], ["runbook.ops.backup_prune"]) == []
-    assert misspelt({}, ["runbook_system"], ["label"], ["runbook.ops.backup"]) == [], "a word that anybody may use"
+    for own, role in (("label", "backup"), ("verify_mode", "archive_verify"), ("restore_wait", "archive_restore")):
+        assert misspelt({}, ["runbook_system"], [own], [f"runbook.ops.{role}"]) == [], "words that anybody may use"
 
 
 @pytest.mark.parametrize(
