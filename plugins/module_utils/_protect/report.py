@@ -159,7 +159,7 @@ def _cells(rows: Iterable[Row], labels: Sequence[str]) -> list[tuple[str, ...]]:
                 human_size(first["size"]),
                 next((proof for proof in ("FAILED", "restored", "bytes only") if proof in proofs), "-"),
                 " ".join(_place(row, labels) for row in group),
-                ", ".join(first["kept_by"]) or "nothing: next prune deletes it",
+                ", ".join(first["kept_by"]) or "nothing: pruning may delete it",
                 _short(first["kept_until"])[:10],
             )
         )
