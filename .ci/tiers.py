@@ -30,8 +30,6 @@ PARTS = ("engine", "kubernetes")
 OF_ALL = "tests/lab/test_lab.py"
 """About all systems of the laboratory together, so nothing else may use them meanwhile where it needs every one."""
 FAR_FROM_SLOTS = "tests/inventories/far_from_slots"
-SLOT_HOUR = "RUNBOOK_TEST_SLOT_HOUR"
-"""One for all that is started here: half a day from now, where no slot is crossed."""
 PYTEST_RAN = (0, 1)  # all passed, some failed; anything else, "no tests collected" among it, is no run at all
 
 
@@ -223,7 +221,6 @@ def main(names: list[str]) -> int:
 
 def told(names: list[str], pool: ThreadPoolExecutor) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault(SLOT_HOUR, str((time.gmtime().tm_hour + 12) % 24))
     tiers = {**TIERS, "labs": beside(pool)} if "labs" in names[1:] else TIERS
     rows = []
     for name in names:
