@@ -101,14 +101,16 @@ def test_the_other_store_is_mounted_read_only(
     far, protected = LocalStore(str(disk / "store")), sqlite(tmp_path)
     protected.take(store)
     job = protected.copying(store, far)
-    plans = job.plan(utc_now(), remember=False)
-    assert job.foresee(plans) == []
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    (foreseen,), (said,) = job.foresee(plans), protected.copy(store, far)
-    assert foreseen == said
-    assert f"{disk} is mounted read-only: mount it for writing" in said
-    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-    assert protected.copy(store, far) == [] and whole(protected, far) == whole(protected, store)
+    for begun in (disk, far.root):  # what cannot be written: where the store's directory would be, then that directory
+        plans = job.plan(utc_now(), remember=False)
+        assert job.foresee(plans) == []
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        (foreseen,), (said,) = job.foresee(plans), protected.copy(store, far)
+        assert foreseen == said
+        assert f"{begun} is mounted read-only: mount it for writing" in said
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        assert protected.copy(store, far) == [] and whole(protected, far) == whole(protected, store)
+        protected.take(store)
     fault("the other store is mounted read-only", said, "local backup good, foreseen by check mode, next run copies")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.runbook.ops.plugins.module_utils._errors import CommandFailed
-from command_line import ROOT
+from command_line import HANGS, ROOT
 from support.processes import until
 
 from lab import images, kubernetes
@@ -27,7 +27,7 @@ from lab.kubernetes import cluster as ours
 from lab.place import LABEL, home
 
 NAMESPACE = "runbook-lab-test"
-SECONDS = 120
+SECONDS = 300
 
 
 def own() -> None:
@@ -196,7 +196,7 @@ def test_an_account_may_do_what_its_role_says_and_nothing_else(namespace: str) -
 def lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lab", *arguments], cwd=ROOT, env={**os.environ, **environment}, capture_output=True,
-        text=True, timeout=300, check=False,
+        text=True, timeout=HANGS, check=False,
     )  # fmt: skip
 
 

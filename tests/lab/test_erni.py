@@ -24,7 +24,7 @@ from lab.system import System
 
 TABLES = ("conversations", "messages", "projects", "consultations")
 ROWS = "SELECT md5(string_agg(md5({table}::text), '' ORDER BY id)) FROM {table}"
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 @pytest.fixture

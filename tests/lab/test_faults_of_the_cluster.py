@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     kubernetes.given() is not None, reason="NOT RUN: a given cluster's servers are not ours to stop"
 )
 
-NODE_SECONDS = 180.0
+NODE_SECONDS = 300.0
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import psycopg
 import pytest
 import redis
 from ansible_collections.runbook.ops.plugins.module_utils._errors import CommandFailed, InputError
-from command_line import BIN, ROOT
+from command_line import BIN, HANGS, ROOT
 from support.laboratory import Load, told
 from support.playbook import described
 
@@ -296,7 +296,7 @@ def test_an_image_that_cannot_be_had_is_named(engine: None, monkeypatch: pytest.
 
 def lab(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "lab", *arguments]
-    return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_without_an_engine_one_sentence_says_so() -> None:
@@ -344,7 +344,7 @@ def test_what_the_page_says_to_type_works(
     if "lab-down" in command:  # it would take the systems from the tests after this one
         command = command.replace("make", "make --dry-run")
     ended = subprocess.run(
-        shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=HANGS, check=False,
         env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
     )  # fmt: skip
     assert ended.returncode == 0, f"{command}\n{ended.stdout[-3000:]}\n{ended.stderr}"

@@ -25,7 +25,7 @@ from lab.valeo import RELEASES, Valeo
 from lab.valeo.release import Release, jwt_keys
 
 NEUROERP, VALEO_ERP = RELEASES
-SECONDS = 180.0
+SECONDS = 300.0
 
 
 @pytest.fixture(params=RELEASES, ids=lambda release: release.name)

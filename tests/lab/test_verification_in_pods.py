@@ -157,7 +157,7 @@ def test_what_is_killed_tells_nothing_about_the_backup(
     assert isinstance(server, PodServer)
     with untouched(server), ThreadPoolExecutor(1) as pool:
         running: Future[bool] = pool.submit(verified, waiting.engine(timeout="60s"), shelf, tmp_path)
-        until(lambda: running.done() or restoring(server), seconds=120)
+        until(lambda: running.done() or restoring(server))
         interfere(server)
         error = running.exception(240)
     assert isinstance(error, RunbookError) and not isinstance(error, Damaged), error
@@ -177,7 +177,7 @@ def test_a_killed_module_leaves_no_pod(waiting: PodPostgresql, shelf: Shelf, tmp
     assert isinstance(server, PodServer)
     with untouched(server):
         module = start(lambda: verified(waiting.engine(), shelf, tmp_path))
-        until(lambda: restoring(server), seconds=120)
+        until(lambda: restoring(server))
         os.kill(module, signal.SIGKILL)
         assert end(module) == -signal.SIGKILL
         until(lambda: [pod["status"]["phase"] for pod in found(server.scratch)] in ([], ["Succeeded"], ["Failed"]))

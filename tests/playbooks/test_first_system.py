@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_line import BIN, ROOT
+from command_line import BIN, HANGS, ROOT
 
 PAGE = (ROOT / "docs/describe_a_system.md").read_text()
 STEPS = PAGE[PAGE.index("## The first one") : PAGE.index("## Another machine")]
@@ -53,7 +53,7 @@ def typed(commands: str, root: Path) -> str:
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "GNUPGHOME": str(root / "keyring")}
     ended = subprocess.run(
         ["bash", "-ec", here(commands, root)], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-        capture_output=True, encoding="utf-8", timeout=180, check=False,
+        capture_output=True, encoding="utf-8", timeout=HANGS, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, f"{commands}\n{ended.stdout[-3000:]}\n{ended.stderr}"
     return ended.stdout

@@ -72,7 +72,7 @@ class Scene:
             result = ended(
                 "ansible-playbook", "-i", str(ROOT / "inventories/demo"), "-i", str(self.inventory), str(playbook),
                 "--vault-password-file", str(self.vault_password), "--diff", *arguments,
-                seconds=300, TMPDIR=str(temporary["tmp"]), ANSIBLE_LOCAL_TEMP=str(temporary["controller"]),
+                TMPDIR=str(temporary["tmp"]), ANSIBLE_LOCAL_TEMP=str(temporary["controller"]),
                 ANSIBLE_REMOTE_TMP=str(temporary["host"]), ANSIBLE_INJECT_INVOCATION="true",
                 ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile", ANSIBLE_CACHE_PLUGIN_CONNECTION=str(here / "facts"),
                 **self.demo.environment, **environment,

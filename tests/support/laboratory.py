@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from command_line import ROOT
+from command_line import HANGS, ROOT
 from support.playbook import Run, play
 from support.slots import FAR_FROM_SLOTS
 
@@ -31,7 +31,7 @@ def loading(system: System | Valeo, *, seconds: float, seed: int) -> subprocess.
 
 def told(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The load's summary, and each failure, once it has ended."""
-    output, _nothing = process.communicate(timeout=120)
+    output, _nothing = process.communicate(timeout=HANGS)
     *failures, last = [json.loads(line) for line in output.splitlines()]
     assert process.returncode == (1 if failures else 0)
     return last["summary"], failures

@@ -22,7 +22,7 @@ from lab import images, kubernetes
 from lab.place import LABEL
 
 IDLE = ("sh", "-c", "trap exit TERM; while :; do sleep 1000 & wait; done")
-SECONDS = 120
+SECONDS = 300
 
 
 def kubectl(*arguments: str, stdin: str = "", timeout: float = SECONDS) -> str:

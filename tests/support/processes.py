@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 180.0) -> None:
     """Wait for an event; the limit is for what never comes, on a machine however busy."""
     deadline = time.monotonic() + seconds
     while not condition():

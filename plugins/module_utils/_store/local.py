@@ -239,7 +239,12 @@ class _LocalUpload(Upload):
         if not os.path.isdir(store.root):
             store.check(write=True)
         with store.explained("creating", key):
-            self._file = self._create(self._partial, tries=3)
+            try:
+                self._file = self._create(self._partial, tries=3)
+            except OSError as error:
+                if error.errno in (*_FORBIDDEN, errno.EROFS):
+                    store.check(write=True)  # where the whole store is shut, the sentence is check mode's
+                raise
 
     def _create(self, partial: str, tries: int) -> BinaryIO:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
