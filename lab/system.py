@@ -76,6 +76,8 @@ class System:
             if not os.path.exists(os.path.join(directory, ".env")):
                 # What an earlier laboratory left is closed to us: its passwords went with its directory.
                 remove(f"label={PROJECT}={self.project}", data=True)
+                # An Engine that comes up with its containers makes directories of the mounted files that it misses.
+                _empty(directory)
             version = self._lay(directory)
             self.configure(directory)
             stamp = os.path.join(directory, STAMP)
@@ -156,6 +158,14 @@ def _container(told: Mapping[str, object]) -> Container:
         health=state.get("Health", {}).get("Status", "none"),
         ports=" ".join(ports),
     )  # fmt: skip
+
+
+def _empty(directory: str) -> None:
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry)
+        else:
+            os.unlink(entry)
 
 
 def _content(path: str) -> bytes | None:
