@@ -77,7 +77,7 @@ class System:
                 # What an earlier laboratory left is closed to us: its passwords went with its directory.
                 remove(f"label={PROJECT}={self.project}", data=True)
                 # An Engine that comes up with its containers makes directories of the mounted files that it misses.
-                _empty(directory)
+                _remove_empty_directories(directory)
             version = self._lay(directory)
             self.configure(directory)
             stamp = os.path.join(directory, STAMP)
@@ -160,12 +160,12 @@ def _container(told: Mapping[str, object]) -> Container:
     )  # fmt: skip
 
 
-def _empty(directory: str) -> None:
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry)
-        else:
-            os.unlink(entry)
+def _remove_empty_directories(directory: str) -> None:
+    """Those alone: what holds something may be somebody's, where RUNBOOK_LAB_DIR names a directory that was there."""
+    for below, _directories, _files in os.walk(directory, topdown=False):
+        if below != directory:
+            with suppress(OSError):
+                os.rmdir(below)
 
 
 def _content(path: str) -> bytes | None:

@@ -251,7 +251,10 @@ def test_data_whose_directory_is_gone_is_begun_anew(small: System) -> None:
     docker("exec", left(small, "ps")[0], "redis-cli", "save")
     shutil.rmtree(small.directory)
     Path(small.directory, "docker-compose.yml").mkdir(parents=True)  # as an Engine does for a mounted file that is gone
-    assert small.up() is True and small.stands()
+    somebodys = Path(small.directory, "notes/mine")
+    somebodys.parent.mkdir()
+    somebodys.touch()
+    assert small.up() is True and small.stands() and somebodys.exists()
     assert docker("exec", left(small, "ps")[0], "redis-cli", "get", "kept") == "\n"
 
 
